@@ -1,0 +1,44 @@
+# `make help` lists what there is. Everything runs in a virtual environment of its own, .venv.
+PYTHON ?= python3
+BIN = .venv/bin
+SCRIPT = train_mnist.py
+
+.DEFAULT_GOAL := help
+.PHONY: help train test check format bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 12
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+train: .venv/installed  ## install what is needed, train the digit network, list what it wrote
+	$(BIN)/python $(SCRIPT) $(ARGS)
+	@ls -l outputs/train_mnist
+
+test: .venv/installed-dev  ## install what is needed, run the whole test suite
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/installed-dev  ## lint, format, fast tests: under a minute once installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+format: .venv/installed-dev  ## lay out the code and mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed-dev  ## measure what README claims; an hour on two cores
+	$(BIN)/python -m benchmarks.quick
+	$(BIN)/python -m benchmarks.best
+
+clean:  ## remove the virtual environment and what scripts wrote
+	rm -rf .venv .pytest_cache .ruff_cache outputs/*/

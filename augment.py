@@ -1,0 +1,53 @@
+"""The same character as another hand might have written it: turned, stretched, slanted, shifted and bent."""
+
+import math
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+
+from preprocess import MEAN, SIDE, STD
+
+PAPER = -MEAN / STD  # black in a normalised picture
+ROTATION = 10 * math.pi / 180  # radians; these five are the greatest change at strength 1
+STRETCH = 0.1  # share of the width, and of the height
+SLANT = 0.15  # share of the height
+SHIFT = 1.5  # pixels
+BEND = 0.7  # pixels, standard deviation of the smooth displacement, with no bound
+WAVES = 5  # cosines along each side that the bending is made of
+
+
+@cache
+def _basis(device: torch.device) -> torch.Tensor:
+    """(3 + WAVES^2, 784): what a sampling grid is a sum of. x, y, 1 for the affine part, then products of cosines."""
+    at = (torch.arange(SIDE, device=device) + 0.5) / SIDE  # pixel centres, 0 to 1
+    y, x = torch.meshgrid(2 * at - 1, 2 * at - 1, indexing="ij")
+    cosines = torch.cos(math.pi * torch.arange(WAVES, device=device)[:, None] * at)  # (WAVES, 28)
+    waves = torch.einsum("iy,jx->ijyx", cosines, cosines) / (WAVES / 2)  # so that the sum has variance 1
+    return torch.cat([torch.stack([x, y, torch.ones_like(x)]).flatten(1), waves.flatten(0, 1).flatten(1)])
+
+
+def warp(images: torch.Tensor, strength: float) -> torch.Tensor:
+    """Move every picture's ink by an affine map and a smooth bending of its own, drawn from torch's generator.
+
+    Simard, Steinkraus and Platt, "Best practices for convolutional neural networks", 2003, bend by smoothed noise;
+    here the smooth field is a short cosine series, so that map and bending are one matrix product for a whole batch.
+
+    Args:
+        images: (N, 1, 28, 28) normalised.
+        strength: scales all five changes; 0 leaves the pictures as they are.
+    """
+    count, device = len(images), images.device
+    turn, slant, *stretch_and_shift = (torch.rand(6, count, device=device) * 2 - 1) * strength
+    turn, slant = turn * ROTATION, slant * SLANT
+    width, height = (1 + STRETCH * s for s in stretch_and_shift[:2])
+    right, down = (2 * SHIFT / SIDE * s for s in stretch_and_shift[2:])
+    cos, sin = turn.cos(), turn.sin()
+    affine = torch.stack(  # rows: what x and y of the sampling point take from x, y and 1
+        [width * cos, width * (slant * cos - sin), right, height * sin, height * (slant * sin + cos), down], dim=1
+    ).view(count, 2, 3)
+    bend = torch.randn(count, 2, WAVES**2, device=device) * (strength * 2 * BEND / SIDE)
+    grid = torch.cat([affine, bend], dim=2).view(2 * count, -1) @ _basis(device)
+    grid = grid.view(count, 2, SIDE, SIDE).permute(0, 2, 3, 1)
+    # grid_sample takes 0 for what lies outside, so paper has to be 0 for the moment
+    return F.grid_sample(images - PAPER, grid, align_corners=False) + PAPER

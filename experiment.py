@@ -1,0 +1,245 @@
+"""Begin a run: settings from the command line, a seeded device, an output folder, files that are whole or absent.
+
+A script gives its frozen dataclass and its `main` to `launch`, which turns the fields into flags, and an expected
+failure into one line and an exit status: 0 done, 1 it could not be done, 2 wrong usage, 130 Ctrl-C.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pickle
+import platform
+import random
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+DATA_DIR = Path(os.environ.get("DATA_DIR") or "data")
+PRACTICAL = {"preset", "device", "threads", "data_dir", "output_dir", "resume", "skip_training", "show", "quiet"}
+PARTIAL = ".partial-"  # begins the name of a file that is still being written
+
+
+class Failure(Exception):
+    """Something that can be expected to go wrong. Its text is one line: what, and what to do next."""
+
+
+class WrongUsage(Failure):
+    """A setting that no run can be made of."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    least: float = -math.inf,
+    most: float = math.inf,
+    alias: str = "",
+) -> Any:
+    """A dataclass field that knows how to be a flag: its help, the values it may take, a second name."""
+    metadata = {"help": help, "choices": choices, "range": (least, most), "alias": alias}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def configure(config: type, presets: Mapping[str, Any], **given: Any) -> Any:
+    """A `config` of its defaults, over them the preset's values, over those what is given."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    preset = presets[given.get("preset", defaults["preset"])] if presets else None
+    return config(**{**defaults, **(dataclasses.asdict(preset) if preset else {}), **given})
+
+
+def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -> Any:
+    """The command line as a `config`: one flag per field, hyphens for underscores."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    shown = configure(config, presets)
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    for name, field in fields.items():
+        names = ["--" + name.replace("_", "-"), *filter(None, [field.metadata["alias"]])]
+        help = field.metadata["help"].replace("%", "%%")
+        if field.type is bool:
+            parser.add_argument(*names, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help)
+            continue
+        parser.add_argument(
+            *names,
+            type=field.type,
+            choices=field.metadata["choices"] or None,
+            default=argparse.SUPPRESS,
+            metavar=None if field.metadata["choices"] else field.type.__name__.upper(),
+            help=f"{help} (default: {getattr(shown, name)})",
+        )
+    settings = configure(config, presets, **vars(parser.parse_args(argv)))
+    for name, field in fields.items():
+        value, (least, most) = getattr(settings, name), field.metadata["range"]
+        if isinstance(value, (int, float)) and not least <= value <= most:  # a NaN is in no range
+            parser.error(f"--{name.replace('_', '-')} must be {_range(least, most)}, not {value}")
+    return settings
+
+
+def _range(least: float, most: float) -> str:
+    return f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+
+
+def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any]) -> None:
+    """Run a script: the command line to `main`, what can be expected to go wrong to one line and a status."""
+    settings = parse(config, presets, sys.modules[main.__module__].__doc__, sys.argv[1:])
+    try:
+        main(settings)
+    except KeyboardInterrupt:
+        arguments = [argument for argument in sys.argv if argument != "--resume"]
+        _leave("\nstopped; this goes on with it:  python " + shlex.join([*arguments, "--resume"]), 130)
+    except WrongUsage as failure:
+        _leave(f"error: {failure}", 2)
+    except Failure as failure:
+        _leave(f"error: {failure}", 1)
+    except OSError as failure:  # a full disk, a folder without permission
+        where = f" ({failure.filename})" if failure.filename else ""
+        _leave(f"error: {failure.strerror or failure}{where}: make room or choose another folder, then run again", 1)
+
+
+def _leave(line: str, status: int) -> None:
+    print(line, file=sys.stderr)
+    sys.exit(status)
+
+
+def begin(config: Any) -> tuple[torch.device, Path]:
+    """Threads, seed, device and output folder of a run, all seen to work before any time is spent."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    random.seed(config.seed)
+    np.random.seed(config.seed % 2**32)
+    torch.manual_seed(config.seed)
+    return find_device(config.device), output_folder(config.output_dir)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; `auto` takes a GPU where there is one."""
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, there in present.items() if there)
+    if not present[name]:
+        raise WrongUsage(f"this machine has no device '{name}': leave out --device to take the best there is")
+    return torch.device(name)
+
+
+def output_folder(path: Path) -> Path:
+    """Make the folder and see that it can be written to, before hours are spent on what would go there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for leftover in path.glob(f"{PARTIAL}*"):
+            leftover.unlink()  # from a run that was killed while it wrote
+        with writing(path / "probe") as probe:
+            probe.write_bytes(b"")
+        (path / "probe").unlink()
+    except OSError as failure:
+        raise Failure(f"cannot write to {path} ({failure.strerror}): choose another --output-dir") from None
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Write to the path this gives; the file then takes its real name at once, or, after an error, never.
+
+    with writing(Path("outputs/metrics.json")) as file:
+        file.write_text("{}")
+    """
+    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        partial.chmod(0o644)  # mkstemp lets only the owner read
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a dataclass or a mapping as JSON, paths as text."""
+    content = dataclasses.asdict(content) if dataclasses.is_dataclass(content) else content
+    with writing(path) as file:
+        file.write_text(json.dumps(content, indent=2, default=str) + "\n")
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table, with its index where that has a name."""
+    with writing(path) as file:
+        table.to_csv(file, index=table.index.name is not None)
+
+
+def save_file(path: Path, content: dict) -> None:
+    """`torch.save` that leaves the whole file, or the one that was there before."""
+    with writing(path) as file:
+        torch.save(content, file)
+
+
+def load_file(path: Path, remedy: str) -> dict:
+    """`torch.load` of tensors and plain values, nothing that could run code.
+
+    Raises:
+        Failure: whatever is wrong with the file, in one line that ends in the remedy.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise Failure(
+            f"{path} holds more than plain weights, which could run code, so it stays closed: {remedy}"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as failure:
+        raise Failure(f"{path} is damaged ({first_line(failure)}): {remedy}") from None
+    if not isinstance(content, dict):
+        raise Failure(f"{path} is no file of this project: {remedy}")
+    return content
+
+
+def save_checkpoint(path: Path, config: Any, run: dict) -> None:
+    """Everything a stopped run needs to go on, and the settings it was made with."""
+    save_file(path, {"config": _shaping(config), "run": run})
+
+
+def load_checkpoint(path: Path, config: Any) -> dict:
+    """The run in a checkpoint, if it was made with the same settings.
+
+    Raises:
+        Failure: it cannot be read, or other settings made it: going on would mix two recipes.
+    """
+    if not path.is_file():
+        raise Failure(f"nothing to resume at {path}: run without --resume")
+    content = load_file(path, "run without --resume")
+    now, then = _shaping(config), content.get("config", {})
+    changed = [f"--{name.replace('_', '-')} {then.get(name)}" for name in now if now[name] != then.get(name)]
+    if changed:
+        raise Failure(f"{path} was made with other flags: give {' '.join(changed)}, or leave out --resume")
+    return content["run"]
+
+
+def _shaping(config: Any) -> dict[str, Any]:
+    """The settings that shape the result, as plain values."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in PRACTICAL}
+
+
+def first_line(failure: Exception) -> str:
+    """An exception's message, short enough for a line of ours."""
+    return (str(failure).splitlines() or [type(failure).__name__])[0].rstrip(":. ")
+
+
+def versions() -> dict[str, str]:
+    """The versions a result depends on."""
+    return {"python": platform.python_version(), "torch": torch.__version__}

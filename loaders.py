@@ -1,0 +1,138 @@
+"""The data sets as tensors in memory: downloaded where absent, verified, split into train, valid and test.
+
+The last 10,000 training pictures are the validation split, which picks recipes and epochs; the test split only
+reports. Tensors instead of a DataLoader: MNIST fits into 190 MB, and a batch is then one indexing operation.
+"""
+
+import hashlib
+import os
+import socket
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchvision import datasets
+from torchvision.datasets.mnist import read_image_file, read_label_file
+
+import strokes
+from experiment import Failure, first_line
+from preprocess import MEAN, STD
+
+VALID = 10_000  # examples
+MNIST_FILES = {  # name -> MD5
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+DOWNLOAD_TIMEOUT = 15  # seconds without an answer
+
+
+@dataclass
+class Split:
+    """Pictures and their labels."""
+
+    images: torch.Tensor  # (N, 1, 28, 28) float32, normalised
+    labels: torch.Tensor  # (N,) int64
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> "Split":
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass
+class Data:
+    name: str  # what prints, titles and metrics.json call it
+    train: Split
+    valid: Split
+    test: Split
+
+    def to(self, device: torch.device) -> "Data":
+        return Data(self.name, self.train.to(device), self.valid.to(device), self.test.to(device))
+
+
+def normalise(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """(N, 28, 28) uint8 -> (N, 1, 28, 28) float32 with MNIST's mean 0 and standard deviation 1."""
+    return torch.as_tensor(pictures).unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)
+
+
+def mnist(data_dir: Path, dataset: str = "auto") -> Data:
+    """The digits.
+
+    Args:
+        data_dir: holds `MNIST/raw` in torchvision's layout, or will.
+        dataset: 'mnist' insists on the real ones, 'synthetic' draws them, 'auto' draws them only where the real
+            ones are absent and cannot be downloaded.
+
+    Raises:
+        Failure: the files are there but damaged, or cannot be had though insisted on.
+    """
+    if dataset == "synthetic":
+        return synthetic()
+    raw = data_dir / "MNIST" / "raw"
+    if not all((raw / name).is_file() for name in MNIST_FILES):
+        try:
+            _download(datasets.MNIST, MNIST_FILES, data_dir)
+        except (RuntimeError, OSError) as failure:
+            if dataset == "auto":
+                print(f"MNIST is not in {data_dir} and cannot be downloaded: drawing synthetic digits instead.")
+                return synthetic()
+            raise Failure(
+                f"cannot download MNIST ({first_line(failure)}): put {', '.join(MNIST_FILES)} into {raw}"
+            ) from None
+    _verify(raw, MNIST_FILES)
+    parts = [
+        (normalise(read_image_file(str(raw / f"{part}-images-idx3-ubyte"))),
+         read_label_file(str(raw / f"{part}-labels-idx1-ubyte")))
+        for part in ("train", "t10k")
+    ]  # fmt: skip
+    return _split("MNIST", *parts)
+
+
+def synthetic(train: int = 60_000, test: int = 10_000) -> Data:
+    """As many digits as MNIST has, drawn from pen strokes; the same every time."""
+    parts = []
+    for seed, count in enumerate((train, test)):
+        pictures, labels = strokes.digits(count, seed)
+        parts.append((normalise(pictures), torch.from_numpy(labels)))
+    return _split("synthetic digits", *parts)
+
+
+def _split(name: str, train: tuple[torch.Tensor, torch.Tensor], test: tuple[torch.Tensor, torch.Tensor]) -> Data:
+    images, labels = train
+    return Data(name, Split(images[:-VALID], labels[:-VALID]), Split(images[-VALID:], labels[-VALID:]), Split(*test))
+
+
+def _verify(raw: Path, files: dict[str, str]) -> None:
+    for name, md5 in files.items():
+        if hashlib.md5((raw / name).read_bytes()).hexdigest() != md5:
+            raise Failure(f"{raw / name} is damaged (wrong MD5): delete it and run again to download it")
+
+
+def _download(torchvision_set: type, files: dict[str, str], data_dir: Path) -> None:
+    """Let torchvision download, from its mirrors, into a folder beside, and move what arrived whole into place."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="download-", dir=data_dir) as folder, _timeout(DOWNLOAD_TIMEOUT):
+        torchvision_set(folder, download=True)
+        arrived = Path(folder) / torchvision_set.__name__ / "raw"
+        _verify(arrived, files)
+        raw = data_dir / torchvision_set.__name__ / "raw"
+        raw.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            os.replace(arrived / name, raw / name)
+
+
+@contextmanager
+def _timeout(seconds: float):
+    """torchvision opens its URLs with the default timeout, which is none."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,120 @@
+"""The networks, and their files: weights, what the network was built with, and the names of its classes.
+
+A file opens with `weights_only=True`, so that one from a stranger cannot run code.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+import experiment
+
+
+class MnistNet(nn.Module):
+    """The digit network of the report: two convolutions, two linear layers, 21,840 parameters.
+
+    Pooling before ReLU is the same function as ReLU before pooling, with a quarter of the work in ReLU.
+    """
+
+    def __init__(self, class_names: Sequence[str] = tuple("0123456789"), dropout: float = 0.2):
+        """dropout: the share of conv2's outputs set to zero while training."""
+        super().__init__()
+        self.settings = {"class_names": list(class_names), "dropout": dropout}
+        self.conv1 = nn.Conv2d(1, 10, kernel_size=5)
+        self.conv2 = nn.Conv2d(10, 20, kernel_size=5)
+        self.dropout = nn.Dropout(dropout)
+        self.fc1 = nn.Linear(320, 50)
+        self.fc2 = nn.Linear(50, len(class_names))
+        self.norm1 = self.norm2 = None  # `add_norms` puts batch normalisation here while training
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.settings["class_names"]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 1, 28, 28) normalised pictures -> (N, classes) log-probabilities."""
+        x = _pool(self.conv1(x), self.norm1)  # (N, 10, 12, 12)
+        x = _pool(self.dropout(self.conv2(x)), self.norm2)  # (N, 20, 4, 4)
+        x = F.relu(self.fc1(x.flatten(1)))  # (N, 50)
+        return F.log_softmax(self.fc2(x), dim=1)
+
+
+def _pool(x: torch.Tensor, norm: nn.Module | None) -> torch.Tensor:
+    """Keep the greatest of each 2x2, normalise if there is a norm, cut off below zero."""
+    x = F.max_pool2d(x, 2)
+    return F.relu(x if norm is None else norm(x))
+
+
+NETWORKS = {network.__name__: network for network in (MnistNet,)}
+
+
+def add_norms(model: nn.Module) -> None:
+    """Give every convolution batch normalisation after its pooling, as a help in training only.
+
+    The scale of each stays 1 (a bias is learned), because a positive scale is what makes pooling and normalising
+    change places, and so lets `fold_norms` take the norm out of the network again.
+    """
+    for name, layer in list(model.named_children()):
+        if isinstance(layer, nn.Conv2d):
+            norm = nn.BatchNorm2d(layer.out_channels).to(layer.weight.device)
+            norm.weight.requires_grad_(False)
+            setattr(model, name.replace("conv", "norm"), norm)
+
+
+def fold_norms(model: nn.Module) -> None:
+    """Put what the norms do in evaluation into the convolutions' weights, and take the norms away."""
+    for name, norm in list(model.named_children()):
+        if isinstance(norm, nn.BatchNorm2d):
+            layer = getattr(model, name.replace("norm", "conv"))
+            fused = fuse_conv_bn_eval(layer.eval(), norm.eval())
+            layer.load_state_dict(fused.state_dict())
+            setattr(model, name, None)
+
+
+def parameter_count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def pack(model: nn.Module) -> dict:
+    """What `unpack` needs to build the model again: plain values and copies of the weights on the CPU."""
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    return {"network": type(model).__name__, "settings": model.settings, "weights": weights}
+
+
+def unpack(content: dict) -> nn.Module:
+    """The packed model, on the CPU, in evaluation mode."""
+    model = NETWORKS[content["network"]](**content["settings"])
+    model.load_state_dict(content["weights"])
+    return model.eval()
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write the packed model, whole or not at all."""
+    experiment.save_file(path, pack(model))
+
+
+def load(path: Path, network: type[nn.Module], made_by: str) -> nn.Module:
+    """The saved model, on the CPU, in evaluation mode.
+
+    Args:
+        network: the class it must be of.
+        made_by: the script that writes such a file, for the error's next step.
+
+    Raises:
+        experiment.Failure: no such file, damaged, not of plain weights, or of another network.
+    """
+    if not path.is_file():
+        raise experiment.Failure(f"no weights at {path}: run {made_by} first")
+    content = experiment.load_file(path, f"run {made_by} again")
+    if content.get("network") != network.__name__:
+        held = content.get("network", "something else")
+        raise experiment.Failure(f"{path} holds {held}, not {network.__name__}: run {made_by} again")
+    try:
+        return unpack(content)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as failure:
+        reason = experiment.first_line(failure)
+        raise experiment.Failure(f"{path} does not fit {network.__name__} ({reason}): run {made_by} again") from None

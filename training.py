@@ -1,0 +1,189 @@
+"""One training loop, one evaluation, one prediction, for every network of the project.
+
+`fit` is a generator: the script keeps its own `for epoch in training.fit(...)`, so printing, history, early
+stopping and saving are ordinary lines there. It leaves out validation (call `evaluate`) and files.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+import augment
+import models
+from experiment import option
+from loaders import Split
+from muon import Muon
+
+WARM_UP = 0.2  # share of a one-cycle schedule in which the learning rate rises
+FIRST = 0.002  # share of the schedule that the first step counts as done, so that it does move
+AVERAGE_DECAY, AVERAGE_EVERY = 0.98, 4  # of the averaged weights' past, kept at an update; steps between updates
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; every field is a flag of the scripts that train."""
+
+    epochs: int = option(10, "passes over the training examples", least=1)
+    batch_size: int = option(64, "examples per step", least=1)
+    optimizer: str = option("sgd", "muon orthogonalises the steps of SGD", choices=("sgd", "muon"))
+    learning_rate: float = option(0.01, "step size, at its peak where it is scheduled", least=0, alias="--lr")
+    momentum: float = option(0.9, "share of the last direction that is kept", least=0)
+    schedule: str = option(
+        "constant", "of the learning rate; one-cycle: up, then down to 0", choices=("constant", "one-cycle")
+    )
+    dropout: float = option(0.2, "share of conv2's outputs set to zero while training", least=0)
+    batch_norm: bool = option(False, "normalise batches while training, folded into the convolutions at the end")
+    augment: float = option(0.0, "strength of random turns, stretches, shifts and bends", least=0)
+    hardest: float = option(
+        1.0, "share of the examples, of greatest loss, that passes after the first revisit", least=0
+    )
+    average: float = option(0.0, "share of the steps, the last ones, over which weights are averaged", least=0)
+
+
+@dataclass
+class Epoch:
+    """What one pass over the examples gave."""
+
+    number: int  # from 1
+    examples: int  # seen since the beginning
+    loss: float  # mean over the pass, as the network learned
+    accuracy: float  # percent, likewise
+    batch_losses: list[tuple[int, float]]  # (examples seen since the beginning, mean loss of the batch)
+    model: nn.Module  # a copy to evaluate and keep: norms folded, weights averaged where the recipe says so
+    state: dict  # give it to `fit`, and it goes on from here as if it had never stopped
+
+
+def fit(
+    model: nn.Module, train: Split, recipe: Recipe, seed: int, state: dict | None = None, quiet: bool = False
+) -> Iterator[Epoch]:
+    """Train a copy of `model` on the device that holds `train`, and yield after each pass.
+
+    What is random (order, dropout, augmentation) is drawn anew for each pass from `seed` and the pass's number, so
+    that a run resumed from an earlier `state` takes the same steps, to the bit, as one that was never stopped.
+    """
+    device = train.labels.device
+    model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
+    if recipe.batch_norm:
+        models.add_norms(model)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
+    optimizer = _optimizer(model, recipe)
+    last_loss = torch.zeros(len(train), device=device)  # of each example, when it was last seen
+    if state is not None:
+        model.load_state_dict(state["model"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        last_loss.copy_(state["last_loss"])
+    lengths = [len(train)] + [math.ceil(len(train) * recipe.hardest)] * (recipe.epochs - 1)
+    steps = [math.ceil(length / recipe.batch_size) for length in lengths]
+    first = 0 if state is None else state["epoch"]
+    step, examples = sum(steps[:first]), sum(lengths[:first])
+
+    with tqdm(total=sum(steps), initial=step, unit=" batches", leave=False, disable=quiet or None) as bar:
+        for epoch in range(first, recipe.epochs):
+            torch.manual_seed(1_000_003 * seed + epoch)
+            order = last_loss.topk(lengths[epoch]).indices
+            order = order[torch.randperm(len(order), device=device)]
+            losses = []
+            right = torch.zeros((), dtype=torch.int64, device=device)
+            for batch in order.split(recipe.batch_size):
+                rate = learning_rate(recipe, step / sum(steps))
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                images, labels = train.images[batch], train.labels[batch]
+                if recipe.augment:
+                    images = augment.warp(images, recipe.augment)
+                log_probabilities = model(images)
+                loss = F.nll_loss(log_probabilities, labels, reduction="none")
+                optimizer.zero_grad()
+                loss.mean().backward()
+                optimizer.step()
+                step += 1
+                if step > (1 - recipe.average) * sum(steps) and step % AVERAGE_EVERY == 0:
+                    averaged.update_parameters(model)
+                last_loss[batch] = loss.detach()
+                losses.append(loss.detach().mean())  # stays on the device: reading a number back would make it wait
+                right += (log_probabilities.argmax(1) == labels).sum()
+                bar.update()
+            ends = [examples + min((i + 1) * recipe.batch_size, len(order)) for i in range(len(losses))]
+            examples += len(order)
+            losses = torch.stack(losses).tolist()
+            bar.clear()  # so that the script can print
+            yield Epoch(
+                number=epoch + 1,
+                examples=examples,
+                loss=last_loss[order].mean().item(),
+                accuracy=100 * right.item() / len(order),
+                batch_losses=list(zip(ends, losses, strict=True)),
+                model=_finished(averaged.module if averaged.n_averaged else model),
+                state={
+                    "epoch": epoch + 1,
+                    "model": model.state_dict(),
+                    "averaged": averaged.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "last_loss": last_loss,
+                },
+            )
+
+
+def learning_rate(recipe: Recipe, done: float) -> float:
+    """The learning rate after a share `done`, 0 to 1, of all steps.
+
+    One cycle, after Smith and Topin, "Super-convergence", 2018: a straight rise, then a straight fall to 0.
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * min((done + FIRST) / WARM_UP, (1 - done) / (1 - WARM_UP))
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    kind = {"sgd": torch.optim.SGD, "muon": Muon}[recipe.optimizer]
+    return kind(learned, lr=recipe.learning_rate, momentum=recipe.momentum)
+
+
+def _finished(model: nn.Module) -> nn.Module:
+    """A copy as it is to be used: in evaluation mode, without the norms."""
+    model = copy.deepcopy(model).eval()
+    models.fold_norms(model)
+    return model
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: torch.Tensor, batch_size: int = 1000) -> torch.Tensor:
+    """(N, 1, 28, 28) normalised pictures, on the model's device -> (N, classes) log-probabilities."""
+    model.eval()
+    return torch.cat([model(batch) for batch in images.split(batch_size)])
+
+
+def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
+    """Mean negative log-likelihood, and accuracy in percent, over all examples of the split."""
+    log_probabilities = predict(model, split.images)
+    loss = F.nll_loss(log_probabilities, split.labels).item()
+    return loss, 100 * (log_probabilities.argmax(1) == split.labels).double().mean().item()
+
+
+def confusion(answers: torch.Tensor, labels: torch.Tensor, names: Sequence[str]) -> pd.DataFrame:
+    """How often each class (rows) was taken for each (columns)."""
+    counts = torch.bincount(labels * len(names) + answers, minlength=len(names) ** 2).view(len(names), -1)
+    return pd.DataFrame(counts.numpy(), pd.Index(names, name="class"), names)
+
+
+def per_class(counts: pd.DataFrame) -> pd.DataFrame:
+    """Of a confusion table, per class: examples, recall (found) and precision (right when named), in percent."""
+    right = np.diag(counts)
+    return pd.DataFrame(
+        {
+            "examples": counts.sum(axis=1),
+            "recall": 100 * right / counts.sum(axis=1),
+            "precision": 100 * right / counts.sum(axis=0),
+        }
+    )

@@ -7,6 +7,7 @@ failure into one line and an exit status: 0 done, 1 it could not be done, 2 wron
 import argparse
 import contextlib
 import dataclasses
+import io
 import json
 import math
 import os
@@ -16,6 +17,7 @@ import random
 import shlex
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -186,8 +188,10 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def save_file(path: Path, content: dict) -> None:
     """`torch.save` that leaves the whole file, or the one that was there before."""
+    buffer = io.BytesIO()  # torch's own writer reports a full disk as a RuntimeError without a name
+    torch.save(content, buffer)
     with writing(path) as file:
-        torch.save(content, file)
+        file.write_bytes(buffer.getvalue())
 
 
 def load_file(path: Path, remedy: str) -> dict:
@@ -197,7 +201,8 @@ def load_file(path: Path, remedy: str) -> dict:
         Failure: whatever is wrong with the file, in one line that ends in the remedy.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch comments on foreign files before it refuses them
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise Failure(
             f"{path} holds more than plain weights, which could run code, so it stays closed: {remedy}"

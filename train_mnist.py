@@ -64,7 +64,7 @@ def main(config: Config) -> dict:
 
     # B: the network
     model = models.MnistNet(dropout=config.dropout)
-    print(torchinfo.summary(model, (1, 1, 28, 28), verbose=0))
+    print(torchinfo.summary(model, (1, 1, 28, 28), row_settings=["var_names"], verbose=0))
     plots.save(plots.network(model, "The digit network"), folder / "network.png")
     plots.save_graph(model, folder / "network_graph.png")
 
@@ -78,7 +78,10 @@ def main(config: Config) -> dict:
     print(f"\nThe first nine test pictures of {name}: ten log-probabilities, prediction, label")
     for row, answer, label in zip(outputs[:9].tolist(), answers.tolist(), labels.tolist(), strict=False):
         print("  ".join(f"{value:6.2f}" for value in row), f"   {answer}   {label}")
-    captions = [f"{a}" if a == n else f"{a}, is {n}!" for a, n in zip(answers.tolist(), labels.tolist(), strict=True)]
+    captions = [
+        f"predicted {a}" if a == n else f"predicted {a}, is {n}!"
+        for a, n in zip(answers.tolist(), labels.tolist(), strict=True)
+    ]
     plots.save(plots.pictures(test.images[:9], captions, 3, f"Predictions: {name}"), folder / "predictions.png")
 
     # beyond the report: what is taken for what, and the mistakes that left the truth the least probability
@@ -92,7 +95,7 @@ def main(config: Config) -> dict:
     title = f"The {len(worst)} worst of {len(wrong)} mistakes in {len(labels):,}: {name}"
     plots.save(plots.pictures(test.images[worst], [captions[i] for i in worst], 5, title), folder / "mistakes.png")
 
-    accuracy = 100 * (1 - len(wrong) / len(labels))
+    accuracy = 100 * (len(labels) - len(wrong)) / len(labels)
     print(f"\n{name}: {accuracy:.2f} % of the test pictures are right; everything is in {folder}/")
     if config.show:
         plots.show()

@@ -36,17 +36,15 @@ class Recipe:
     batch_size: int = option(64, "examples per step", least=1)
     optimizer: str = option("sgd", "muon orthogonalises the steps of SGD", choices=("sgd", "muon"))
     learning_rate: float = option(0.01, "step size, at its peak where it is scheduled", least=0, alias="--lr")
-    momentum: float = option(0.9, "share of the last direction that is kept", least=0)
+    momentum: float = option(0.9, "share of the last direction that is kept", least=0, most=1)
     schedule: str = option(
         "constant", "of the learning rate; one-cycle: up, then down to 0", choices=("constant", "one-cycle")
     )
-    dropout: float = option(0.2, "share of conv2's outputs set to zero while training", least=0)
+    dropout: float = option(0.2, "share of conv2's outputs set to zero while training", least=0, most=1)
     batch_norm: bool = option(False, "normalise batches while training, folded into the convolutions at the end")
     augment: float = option(0.0, "strength of random turns, stretches, shifts and bends", least=0)
-    hardest: float = option(
-        1.0, "share of the examples, of greatest loss, that passes after the first revisit", least=0
-    )
-    average: float = option(0.0, "share of the steps, the last ones, over which weights are averaged", least=0)
+    hardest: float = option(1.0, "share of examples, by loss, that later passes revisit", least=1e-6, most=1)
+    average: float = option(0.0, "share of the steps, the last ones, over which weights are averaged", least=0, most=1)
 
 
 @dataclass
@@ -168,7 +166,7 @@ def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
     """Mean negative log-likelihood, and accuracy in percent, over all examples of the split."""
     log_probabilities = predict(model, split.images)
     loss = F.nll_loss(log_probabilities, split.labels).item()
-    return loss, 100 * (log_probabilities.argmax(1) == split.labels).double().mean().item()
+    return loss, 100 * (log_probabilities.argmax(1) == split.labels).sum().item() / len(split)
 
 
 def confusion(answers: torch.Tensor, labels: torch.Tensor, names: Sequence[str]) -> pd.DataFrame:

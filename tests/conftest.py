@@ -1,0 +1,66 @@
+"""What the tests share: a small set of digits, and a script run as a user runs it."""
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import experiment
+import loaders
+import strokes
+
+ROOT = Path(__file__).parent.parent
+REAL = all((experiment.DATA_DIR / "MNIST" / "raw" / name).is_file() for name in loaders.MNIST_FILES)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors on many threads are slow, and a busy machine makes them slower still."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """(2000, 28, 28) uint8 pictures and labels: real training digits where they are, drawn ones elsewhere."""
+    if REAL:
+        return tuple(part[:2000] for part in read_idx(experiment.DATA_DIR / "MNIST" / "raw", "train"))
+    return strokes.digits(2000, seed=5)
+
+
+@pytest.fixture(scope="session")
+def split(digits) -> loaders.Split:
+    pictures, labels = digits
+    return loaders.Split(loaders.normalise(pictures), torch.from_numpy(labels.astype(np.int64)))
+
+
+def read_idx(raw: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """An outside reader of the IDX format: 16 bytes of header before the pictures, 8 before the labels."""
+    images = np.fromfile(raw / f"{part}-images-idx3-ubyte", np.uint8)[16:].reshape(-1, 28, 28)
+    return images, np.fromfile(raw / f"{part}-labels-idx1-ubyte", np.uint8)[8:]
+
+
+def write_idx(raw: Path, part: str, images: np.ndarray, labels: np.ndarray, compress: bool = False) -> None:
+    raw.mkdir(parents=True, exist_ok=True)
+    big = lambda *numbers: np.array(numbers, ">i4").tobytes()  # noqa: E731
+    for name, content in (
+        (f"{part}-images-idx3-ubyte", big(2051, len(images), 28, 28) + images.astype(np.uint8).tobytes()),
+        (f"{part}-labels-idx1-ubyte", big(2049, len(labels)) + labels.astype(np.uint8).tobytes()),
+    ):
+        (raw / f"{name}.gz").write_bytes(gzip.compress(content)) if compress else (raw / name).write_bytes(content)
+
+
+def command(script: str, *arguments: str) -> list[str]:
+    """The command line of a script on 2,000 drawn digits instead of 70,000."""
+    return [sys.executable, str(ROOT / "tests" / "small.py"), script, *arguments]
+
+
+def run(script: str, *arguments: str, **options) -> subprocess.CompletedProcess:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | options.pop("environment", {})
+    return subprocess.run(
+        command(script, *arguments), capture_output=True, text=True, timeout=120, env=environment, cwd=ROOT, **options
+    )

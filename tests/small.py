@@ -1,0 +1,16 @@
+"""Run a script of the project on a set small enough for a test: `python small.py train_mnist.py --epochs 1`."""
+
+import functools
+import runpy
+import sys
+from pathlib import Path
+
+root = Path(__file__).parent.parent
+sys.path.insert(0, str(root))
+
+import loaders  # noqa: E402
+
+loaders.VALID = 400
+loaders.synthetic = functools.partial(loaders.synthetic, train=1600, test=400)
+sys.argv = sys.argv[1:]
+runpy.run_path(str(root / sys.argv[0]), run_name="__main__")

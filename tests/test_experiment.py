@@ -1,0 +1,140 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+import experiment
+from experiment import Failure, WrongUsage, option
+
+
+@dataclass(frozen=True)
+class Config:
+    epochs: int = option(3, "passes", least=1)
+    learning_rate: float = option(0.1, "100 % of it", least=0, most=5, alias="--lr")
+    dataset: str = option("a", "which", choices=("a", "b"))
+    preset: str = option("slow", "recipe", choices=("slow", "fast"))
+    show: bool = option(False, "windows")
+    output_dir: Path = option(Path("outputs"), "where")
+
+
+@dataclass(frozen=True)
+class Preset:
+    epochs: int
+    learning_rate: float = 0.5
+
+
+PRESETS = {"slow": Preset(30), "fast": Preset(2)}
+
+
+def parse(*argv) -> Config:
+    return experiment.parse(Config, PRESETS, "What it does.", list(argv))
+
+
+def test_flags_override_the_preset_and_the_preset_the_defaults():
+    assert parse() == Config(30, 0.5)
+    assert parse("--preset", "fast") == Config(2, 0.5, preset="fast")
+    assert parse("--epochs", "7", "--preset", "fast") == Config(7, 0.5, preset="fast")
+    assert parse("--lr", "0.25", "--show", "--output-dir", "x y") == Config(30, 0.25, show=True, output_dir=Path("x y"))
+
+
+@pytest.mark.parametrize(
+    "argv",
+    ["--epochs 0", "--epochs x", "--lr nan", "--lr -1", "--lr 6", "--dataset c", "--preset best", "--epoch 3", "extra"],
+)
+def test_wrong_usage_exits_with_2_and_names_the_flag(argv, capsys):
+    with pytest.raises(SystemExit) as exit:
+        parse(*argv.split())
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert exit.value.code == 2 and (argv.split()[0] in last or "--learning-rate" in last)
+
+
+def test_help_shows_what_the_script_does_and_every_default(capsys):
+    with pytest.raises(SystemExit) as exit:
+        parse("--help")
+    text = capsys.readouterr().out
+    assert exit.value.code == 0
+    for part in ("What it does.", "--learning-rate", "--lr", "default: 0.5", "default: 30", "100 % of it"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    "failure, status, line",
+    [
+        (Failure("no weights: run a.py first"), 1, "error: no weights: run a.py first"),
+        (WrongUsage("no such device"), 2, "error: no such device"),
+        (OSError(28, "No space left on device", "/full/x"), 1, "error: No space left on device (/full/x)"),
+    ],
+)
+def test_expected_failures_are_one_line_and_a_status(failure, status, line, capsys, monkeypatch):
+    def main(config):
+        raise failure
+
+    monkeypatch.setattr("sys.argv", ["x.py"])
+    with pytest.raises(SystemExit) as exit:
+        experiment.launch(main, Config, PRESETS)
+    error = capsys.readouterr().err
+    assert exit.value.code == status and error.startswith(line) and error.count("\n") == 1
+
+
+def test_ctrl_c_names_the_line_that_goes_on(capsys, monkeypatch):
+    def main(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["x.py", "--output-dir", "my runs"])
+    with pytest.raises(SystemExit) as exit:
+        experiment.launch(main, Config, PRESETS)
+    assert exit.value.code == 130
+    assert "python x.py --output-dir 'my runs' --resume" in capsys.readouterr().err
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with pytest.raises(ZeroDivisionError), experiment.writing(path) as file:
+        file.write_text("half of wh")
+        1 / 0  # noqa: B018
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+    with experiment.writing(path) as file:
+        file.write_text("after")
+        assert path.read_text() == "before"
+    assert path.read_text() == "after" and list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_leftovers_of_a_killed_run_are_swept(tmp_path):
+    (tmp_path / ".partial-abc.pt").write_text("half")
+    experiment.output_folder(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_folder_that_cannot_be_is_a_failure(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
+        with pytest.raises(Failure, match="--output-dir"):
+            experiment.output_folder(path)
+
+
+def test_devices():
+    assert experiment.find_device("cpu") == torch.device("cpu")
+    assert experiment.find_device("auto").type in ("cpu", "cuda", "mps")
+    absent = "mps" if not torch.backends.mps.is_available() else "cuda"
+    with pytest.raises(WrongUsage, match=absent):
+        experiment.find_device(absent)
+
+
+def test_json_of_a_config(tmp_path):
+    experiment.write_json(tmp_path / "config.json", Config(output_dir=Path("outputs/ä")))
+    assert json.loads((tmp_path / "config.json").read_text())["output_dir"] == "outputs/ä"
+
+
+def test_a_checkpoint_fits_its_own_settings_only(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    experiment.save_checkpoint(path, Config(), {"state": torch.ones(2)})
+    practical = Config(show=True, output_dir=Path("elsewhere"), preset="fast")
+    assert torch.equal(experiment.load_checkpoint(path, practical)["state"], torch.ones(2))
+    with pytest.raises(Failure, match=r"--learning-rate 0\.1"):
+        experiment.load_checkpoint(path, Config(learning_rate=0.3))
+    with pytest.raises(Failure, match="nothing to resume"):
+        experiment.load_checkpoint(tmp_path / "none.pt", Config())

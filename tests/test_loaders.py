@@ -1,0 +1,146 @@
+import functools
+import gzip
+import hashlib
+import http.server
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_idx
+from torchvision import datasets, transforms
+
+import loaders
+import strokes
+from experiment import Failure
+from preprocess import MEAN, STD
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A data folder in torchvision's layout, its four files verified like the real ones, with 300 + 60 digits."""
+    monkeypatch.setattr(loaders, "VALID", 50)
+    monkeypatch.setattr(loaders, "synthetic", functools.partial(loaders.synthetic, train=200, test=40))
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    for part, count, seed in (("train", 300, 0), ("t10k", 60, 1)):
+        write_idx(raw, part, *strokes.digits(count, seed))
+    md5 = {name: hashlib.md5((raw / name).read_bytes()).hexdigest() for name in loaders.MNIST_FILES}
+    monkeypatch.setattr(loaders, "MNIST_FILES", md5)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
+
+
+@pytest.fixture
+def mirror(folder, tmp_path, monkeypatch):
+    """torchvision's mirrors point at a server on this machine, and the data folder is empty."""
+    served = tmp_path / "served"
+    served.mkdir()
+    resources = []
+    for name in loaders.MNIST_FILES:
+        packed = gzip.compress((folder / "MNIST" / "raw" / name).read_bytes())
+        (served / f"{name}.gz").write_bytes(packed)
+        resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
+    shutil.rmtree(folder)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=served)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    monkeypatch.setattr(datasets.MNIST, "resources", resources)
+    yield served
+    server.shutdown()
+
+
+def test_gives_what_torchvision_gives(folder):
+    data = loaders.mnist(folder)
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+    expected = {train: datasets.MNIST(folder, train=train, transform=transform) for train in (True, False)}
+    train = torch.cat([data.train.images, data.valid.images])
+    assert (len(data.train), len(data.valid), len(data.test)) == (250, 50, 60)
+    for images, labels, source in (
+        (train, torch.cat([data.train.labels, data.valid.labels]), expected[True]),
+        (data.test.images, data.test.labels, expected[False]),
+    ):
+        torch.testing.assert_close(images, torch.stack([image for image, _ in source]), atol=1e-6, rtol=1e-6)
+        assert labels.tolist() == [label for _, label in source]
+    assert data.name == "MNIST"
+
+
+def test_normalise_gives_mean_0_and_deviation_1(split):
+    assert abs(split.images.mean()) < 0.1 and abs(split.images.std() - 1) < 0.1
+
+
+@pytest.mark.parametrize("how", ["truncated", "one bit", "empty", "swapped"])
+def test_damaged_files_are_named_and_left_alone(folder, how, no_network):
+    path = folder / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
+    content = path.read_bytes()
+    damaged = {
+        "truncated": content[:-100],
+        "one bit": content[:-1] + bytes([content[-1] ^ 1]),
+        "empty": b"",
+        "swapped": (folder / "MNIST" / "raw" / "train-images-idx3-ubyte").read_bytes(),
+    }[how]
+    path.write_bytes(damaged)
+    for dataset in ("auto", "mnist"):
+        with pytest.raises(Failure, match="t10k-images-idx3-ubyte is damaged"):
+            loaders.mnist(folder, dataset)
+    assert path.read_bytes() == damaged
+
+
+def test_without_network_auto_draws_and_says_so(tmp_path, folder, no_network, capsys):
+    data = loaders.mnist(tmp_path / "nothing")
+    assert data.name == "synthetic digits" and (len(data.train), len(data.valid), len(data.test)) == (150, 50, 40)
+    assert "synthetic" in capsys.readouterr().out
+
+
+def test_without_network_mnist_insists(tmp_path, no_network):
+    with pytest.raises(Failure) as failure:
+        loaders.mnist(tmp_path / "nothing", "mnist")
+    message = str(failure.value)
+    assert "\n" not in message and all(name in message for name in loaders.MNIST_FILES)
+    assert str(tmp_path / "nothing" / "MNIST" / "raw") in message
+
+
+def test_downloads_what_is_missing(folder, mirror):
+    data = loaders.mnist(folder, "mnist")
+    assert data.name == "MNIST" and len(data.train) == 250
+    assert sorted(path.name for path in folder.iterdir()) == ["MNIST"], "nothing else is left behind"
+
+
+def test_a_missing_file_is_fetched_again(folder, mirror):
+    loaders.mnist(folder)
+    (folder / "MNIST" / "raw" / "train-labels-idx1-ubyte").unlink()
+    assert len(loaders.mnist(folder, "mnist").train) == 250
+
+
+@pytest.mark.parametrize("how", ["truncated", "another file", "gone"])
+def test_a_bad_download_leaves_nothing(folder, mirror, how):
+    path = mirror / "t10k-labels-idx1-ubyte.gz"
+    {
+        "truncated": lambda: path.write_bytes(path.read_bytes()[:-20]),
+        "another file": lambda: path.write_bytes(gzip.compress(b"<html>log in to the hotel's network</html>")),
+        "gone": path.unlink,
+    }[how]()
+    with pytest.raises(Failure, match="cannot download MNIST"):
+        loaders.mnist(folder, "mnist")
+    assert not list(folder.rglob("*ubyte*"))
+
+
+def test_a_server_that_never_answers_is_given_up(folder, monkeypatch):
+    server = http.server.socketserver.TCPServer(("127.0.0.1", 0), None, bind_and_activate=True)  # accepts, says nothing
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_address[1]}/"])
+    monkeypatch.setattr(loaders, "DOWNLOAD_TIMEOUT", 0.5)
+    shutil.rmtree(folder)
+    with pytest.raises(Failure, match="cannot download MNIST"):
+        loaders.mnist(folder, "mnist")
+    server.server_close()
+
+
+def test_synthetic_is_the_same_every_time(folder):
+    first, second = loaders.mnist(folder, "synthetic"), loaders.mnist(folder, "synthetic")
+    assert torch.equal(first.train.images, second.train.images)
+    assert not np.array_equal(first.train.images[:40], first.test.images)

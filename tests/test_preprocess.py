@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from conftest import REAL
+
+from preprocess import center_ink
+
+
+def test_mnist_digits_stay_as_they_are(digits):
+    """MNIST's own makers scaled and centred these, so the same two steps must find nothing left to do."""
+    pictures = digits[0]
+    unchanged = np.mean([np.array_equal(center_ink(picture), picture) for picture in pictures])
+    assert unchanged >= (0.995 if REAL else 0.9)  # drawn digits are resampled once more where their side is not 20
+
+
+def test_place_and_size_do_not_matter(digits):
+    for picture in digits[0][:50]:
+        field = np.zeros((90, 120), np.uint8)
+        field[50:78, 70:98] = picture
+        assert np.array_equal(center_ink(field), center_ink(picture))
+        larger = np.kron(field, np.ones((4, 4), np.uint8))  # each pixel four times as wide and as high
+        difference = np.abs(center_ink(larger).astype(int) - center_ink(picture).astype(int)).mean()
+        assert difference < 3, "of 255, from rounding to whole pixels at the edges"
+
+
+def test_the_longer_side_is_20_and_the_mass_lies_in_the_middle():
+    bar = np.zeros((300, 200), np.uint8)
+    bar[20:260, 30:60] = 200
+    result = center_ink(bar)
+    rows, columns = np.flatnonzero(result.any(1)), np.flatnonzero(result.any(0))
+    assert len(rows) == 20 and len(columns) in (2, 3)
+    mass = result.astype(float)
+    assert mass.sum(1) @ np.arange(28) / mass.sum() == pytest.approx(14, abs=0.5)
+    assert mass.sum(0) @ np.arange(28) / mass.sum() == pytest.approx(14, abs=0.5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (28, 28), (1000, 3)])
+def test_no_ink_gives_a_black_picture(shape):
+    assert not center_ink(np.zeros(shape, np.uint8)).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (20, 20), (3, 2000)])
+def test_any_shape_of_ink_fits(shape):
+    result = center_ink(np.full(shape, 255, np.uint8))
+    assert result.shape == (28, 28) and result.dtype == np.uint8 and result.any()
+
+
+def test_lopsided_ink_stays_inside():
+    """A long thin hair on a heavy blob has its centre of mass far from its middle."""
+    ink = np.zeros((200, 200), np.uint8)
+    ink[150:200, 0:200] = 255
+    ink[0:150, 199] = 1
+    assert center_ink(ink).sum() > 0.9 * 255 * 20 * 5

@@ -53,6 +53,18 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """The flags that every script has."""
+
+    seed: int = option(0, "decides the first weights and everything random", least=0)
+    device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda", "mps"))
+    threads: int = option(0, "CPU threads; 0 leaves the number to torch", least=0)
+    data_dir: Path = option(DATA_DIR, "holds the data sets, or will")
+    show: bool = option(False, "open the pictures in windows at the end")
+    quiet: bool = option(False, "no progress bar")
+
+
 def configure(config: type, presets: Mapping[str, Any], **given: Any) -> Any:
     """A `config` of its defaults, over them the preset's values, over those what is given."""
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
@@ -219,14 +231,14 @@ def save_checkpoint(path: Path, config: Any, run: dict) -> None:
     save_file(path, {"config": _shaping(config), "run": run})
 
 
-def load_checkpoint(path: Path, config: Any) -> dict:
-    """The run in a checkpoint, if it was made with the same settings.
+def load_checkpoint(path: Path, config: Any) -> dict | None:
+    """The run in a checkpoint made with the same settings; None where there is no checkpoint yet.
 
     Raises:
         Failure: it cannot be read, or other settings made it: going on would mix two recipes.
     """
-    if not path.is_file():
-        raise Failure(f"nothing to resume at {path}: run without --resume")
+    if not path.exists():
+        return None  # stopped before the first epoch ended
     content = load_file(path, "run without --resume")
     now, then = _shaping(config), content.get("config", {})
     changed = [f"--{name.replace('_', '-')} {then.get(name)}" for name in now if now[name] != then.get(name)]

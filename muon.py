@@ -45,5 +45,6 @@ def orthogonal(tensor: torch.Tensor, iterations: int = 5) -> torch.Tensor:
     a, b, c = NEWTON_SCHULZ
     for _ in range(iterations):
         square = matrix @ matrix.T
-        matrix = a * matrix + (b * square + c * square @ square) @ matrix
+        polynomial = torch.addmm(square, square, square, beta=b, alpha=c)
+        matrix = torch.addmm(matrix, polynomial, matrix, beta=a)
     return (matrix.T if tall else matrix).reshape(tensor.shape)

@@ -1,5 +1,6 @@
 """Data in, Figure out. `save` is the only writer of pictures, `show` the only opener of windows."""
 
+import copy
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -54,7 +55,7 @@ def pictures(images: torch.Tensor, captions: Sequence[str], columns: int, title:
     for axis in axes.flat:
         axis.axis("off")
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
-        axis.imshow(image[0].cpu(), cmap="gray")
+        axis.imshow(image[0].cpu().numpy(), cmap="gray")
         axis.set_title(caption.rstrip("!"), fontsize=9, color=TEST if caption.endswith("!") else "black")
     return figure
 
@@ -114,7 +115,7 @@ def confusion(counts: pd.DataFrame, title: str) -> Figure:
 
 def network(model: nn.Module, title: str) -> Figure:
     """The stages from picture to answer, each a block as tall as its picture and as wide as its channels are many."""
-    traced = symbolic_trace(model.cpu().eval())
+    traced = symbolic_trace(copy.deepcopy(model).cpu().eval())
     ShapeProp(traced).propagate(torch.zeros(1, 1, 28, 28))
     stages = []
     for node in traced.graph.nodes:

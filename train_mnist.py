@@ -33,18 +33,12 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class Config(Recipe):
+class Config(experiment.Common, Recipe):
     preset: str = option("best", "a recipe; any flag overrides what it says", choices=tuple(PRESETS))
     dataset: str = option("auto", "auto draws digits where MNIST cannot be had", choices=("auto", "mnist", "synthetic"))
-    seed: int = option(0, "decides the first weights and everything random", least=0)
-    device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda", "mps"))
-    threads: int = option(0, "CPU threads; 0 leaves the number to torch", least=0)
-    data_dir: Path = option(experiment.DATA_DIR, "holds MNIST/raw, or will")
     output_dir: Path = option(Path("outputs/train_mnist"), "where the files go")
     resume: bool = option(False, "go on with a run that was stopped, given the same flags")
     skip_training: bool = option(False, "load the saved weights and do everything after training")
-    show: bool = option(False, "open the pictures in windows at the end")
-    quiet: bool = option(False, "no progress bar")
 
 
 def main(config: Config) -> dict:
@@ -57,14 +51,12 @@ def main(config: Config) -> dict:
     name, test = data.name, data.test
     print(f"{name}: {len(data.train):,} training, {len(data.valid):,} validation, {len(test):,} test pictures")
     labels = test.labels.cpu()
-    figure = plots.pictures(
-        test.images[:6], [str(n) for n in labels.tolist()], 3, f"The first six test pictures: {name}"
-    )
-    plots.save(figure, folder / "first_digits.png")
+    captions = [f"{label}" for label in labels.tolist()]
+    plots.save(plots.pictures(test.images[:6], captions, 3, f"Six test pictures: {name}"), folder / "first_digits.png")
 
     # B: the network
     model = models.MnistNet(dropout=config.dropout)
-    print(torchinfo.summary(model, (1, 1, 28, 28), row_settings=["var_names"], verbose=0))
+    print(torchinfo.summary(model, (1, 1, 28, 28), row_settings=["var_names"], device="cpu", verbose=0))
     plots.save(plots.network(model, "The digit network"), folder / "network.png")
     plots.save_graph(model, folder / "network_graph.png")
 
@@ -107,8 +99,8 @@ def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Pa
 
     The test split is read after each epoch to draw its curve, as in the report. It chooses nothing.
     """
-    fresh = {"state": None, "best": None, "history": [], "losses": []}
-    run = experiment.load_checkpoint(folder / "checkpoint.pt", config) if config.resume else fresh
+    saved = experiment.load_checkpoint(folder / "checkpoint.pt", config) if config.resume else None
+    run = saved or {"state": None, "best": None, "history": [], "losses": []}
     untrained_loss, _ = training.evaluate(model, data.test)
     start = time.perf_counter()
     for epoch in training.fit(model, data.train, config, config.seed, run["state"], config.quiet):
@@ -116,19 +108,11 @@ def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Pa
         test_loss, test_accuracy = training.evaluate(epoch.model, data.test)
         if valid_accuracy > max((row["valid_accuracy"] for row in run["history"]), default=-1):
             run["best"] = models.pack(epoch.model)
-        run["history"].append(
-            {
-                "epoch": epoch.number,
-                "examples": epoch.examples,
-                "train_loss": epoch.loss,
-                "train_accuracy": epoch.accuracy,
-                "valid_loss": valid_loss,
-                "valid_accuracy": valid_accuracy,
-                "test_loss": test_loss,
-                "test_accuracy": test_accuracy,
-                "seconds": time.perf_counter() - start,
-            }
-        )
+        row = {"epoch": epoch.number, "examples": epoch.examples}
+        row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
+        row |= {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
+        row |= {"test_loss": test_loss, "test_accuracy": test_accuracy, "seconds": time.perf_counter() - start}
+        run["history"].append(row)
         run["losses"] += epoch.batch_losses
         run["state"] = epoch.state
         experiment.save_checkpoint(folder / "checkpoint.pt", config, run)

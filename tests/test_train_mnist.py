@@ -138,7 +138,6 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(finished, tmp_path
         (["--device", "mps" if not torch.backends.mps.is_available() else "cuda"], 2, "--device"),
         (["--dataset", "mnist", "--data-dir", "{folder}/empty"], 1, "train-images-idx3-ubyte"),
         (["--skip-training", "--output-dir", "{folder}/new"], 1, "run train_mnist.py first"),
-        (["--resume", "--output-dir", "{folder}/new"], 1, "without --resume"),
         (["--resume", "--epochs", "4", "--output-dir", "{finished}"], 1, "--epochs 3"),
         (["--output-dir", "{folder}/file"], 1, "--output-dir"),
         (["--output-dir", "/proc/nowhere"], 1, "--output-dir"),

@@ -1,0 +1,52 @@
+"""The default run of train_mnist.py, over five seeds, each in a process of its own as a user starts it.
+
+    DATA_DIR=... python -m benchmarks.best          about fifteen minutes on two cores
+
+Writes benchmarks/results/best.json: mean and spread of the test accuracy, seconds, peak memory.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import results
+
+SEEDS = 5
+
+
+def run(seed: int, folder: Path) -> dict:
+    arguments = ["--seed", str(seed), "--dataset", "mnist", "--output-dir", str(folder), "--quiet"]
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "train_mnist.py", *arguments], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    assert status == 0, f"train_mnist.py ended with {status}"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    kept = {name: metrics[name] for name in ("test_accuracy", "valid_accuracy", "test_loss", "best_epoch")}
+    return {"seed": seed, **kept, "seconds": seconds, "peak_megabytes": usage.ru_maxrss / 1024}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [results.say(run(seed, Path(folder) / str(seed))) for seed in range(SEEDS)]
+    accuracies = [row["test_accuracy"] for row in rows]
+    results.write(
+        "best",
+        {
+            "test_accuracy_mean": statistics.mean(accuracies),
+            "test_accuracy_deviation": statistics.stdev(accuracies),
+            "valid_accuracy_mean": statistics.mean(row["valid_accuracy"] for row in rows),
+            "seconds_median": statistics.median(row["seconds"] for row in rows),
+            "peak_megabytes": max(row["peak_megabytes"] for row in rows),
+        },
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""How far do drawn digits go? Networks that saw nothing else, on the real MNIST test split.
+
+    DATA_DIR=... python -m benchmarks.drawn          some five minutes on two cores
+
+Five epochs of the default recipe on 50,000 drawn digits, three seeds; the drawn validation split picks the epoch.
+Writes benchmarks/results/drawn.json.
+"""
+
+import dataclasses
+import statistics
+import time
+
+import torch
+
+import experiment
+import loaders
+import models
+import train_mnist
+import training
+from benchmarks import results
+
+
+def main() -> None:
+    real = loaders.mnist(experiment.DATA_DIR, "mnist").test
+    start = time.perf_counter()
+    drawn = loaders.synthetic()
+    seconds = time.perf_counter() - start
+    recipe = dataclasses.replace(train_mnist.PRESETS["best"], epochs=5)
+    rows = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        model = models.MnistNet(dropout=recipe.dropout)
+        best = max(
+            training.fit(model, drawn.train, recipe, seed, quiet=True),
+            key=lambda epoch: training.evaluate(epoch.model, drawn.valid)[1],
+        )
+        row = {"seed": seed, "drawn_test_accuracy": training.evaluate(best.model, drawn.test)[1]}
+        rows.append(results.say({**row, "real_test_accuracy": training.evaluate(best.model, real)[1]}))
+    accuracies = [row["real_test_accuracy"] for row in rows]
+    summary = {
+        "real_test_accuracy_mean": statistics.mean(accuracies),
+        "real_test_accuracy_deviation": statistics.stdev(accuracies),
+        "seconds_to_draw_70000": seconds,
+    }
+    results.write("drawn", summary, rows)
+
+
+if __name__ == "__main__":
+    main()

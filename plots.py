@@ -153,6 +153,6 @@ def save_graph(model: nn.Module, path: Path) -> None:
         return
     from torchview import draw_graph
 
-    graph = draw_graph(model, (1, 1, 28, 28), device="cpu").visual_graph
+    graph = draw_graph(copy.deepcopy(model), input_data=torch.zeros(1, 1, 28, 28), device="cpu").visual_graph
     with writing(path) as file:
         file.write_bytes(graph.pipe(format="png"))

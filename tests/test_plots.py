@@ -1,0 +1,88 @@
+import os
+import shutil
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+import torch
+
+import models
+import plots
+
+
+@pytest.fixture(autouse=True)
+def files_only():
+    plots.begin(show=False)
+    yield
+    plt.close("all")
+
+
+def texts(axis) -> list[str]:
+    return [text.get_text() for text in axis.texts]
+
+
+def test_the_diagram_shows_every_stage_with_shape_and_parameters():
+    model = models.MnistNet()
+    figure = plots.network(model, "The digit network")
+    (axis,) = figure.axes
+    written = texts(axis)
+    assert "21,840 parameters" in axis.get_title()
+    shapes = ["1×28×28", "10×24×24", "10×12×12", "20×8×8", "20×4×4", "320", "50", "10"]
+    assert all(shape in written for shape in shapes)
+    assert [text.split("\n")[0] for text in written if text.endswith("\nparameters")] == [
+        "260",
+        "5,020",
+        "16,050",
+        "510",
+    ]
+    assert not any(parameter.grad is not None for parameter in model.parameters()) and model.training
+
+
+def test_wrong_answers_are_red():
+    figure = plots.pictures(torch.rand(3, 1, 28, 28), ["7", "2, is 3!", "1"], columns=2, title="three")
+    captions = {axis.get_title(): axis.title.get_color() for axis in figure.axes}
+    assert captions == {"7": "black", "2, is 3": plots.TEST, "1": "black", "": captions[""]}
+
+
+def test_curves_show_the_values_they_are_given():
+    figure = plots.losses(([50, 100], [2.0, 1.0]), ([0, 100], [2.3, 0.9]), "loss")
+    line, dots = figure.axes[0].lines[0], figure.axes[0].collections[0]
+    assert line.get_xydata().tolist() == [[50, 2.0], [100, 1.0]]
+    assert dots.get_offsets().tolist() == [[0, 2.3], [100, 0.9]]
+    figure = plots.accuracies([1, 2, 3], {"train": [90, 95, 97], "valid": [91, 96, 95], "test": [90, 94, 95]}, "a")
+    marks = [line for line in figure.axes[0].lines if set(line.get_xdata()) == {2}]
+    assert len(marks) == 1, "the best epoch by validation"
+
+
+def test_the_confusion_table_shows_every_count():
+    counts = pd.DataFrame([[5, 1], [0, 7]], ["a", "b"], ["a", "b"])
+    (axis,) = plots.confusion(counts, "x").axes
+    assert texts(axis) == ["5", "1", "7"]
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_text("before")
+    figure = plt.figure()
+    monkeypatch.setattr(figure, "savefig", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        plots.save(figure, path)
+    assert path.read_text() == "before" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_without_a_display_show_says_so(capsys):
+    plots.show()
+    assert "no display" in capsys.readouterr().out
+
+
+def test_graphviz_draws_the_same_network(tmp_path):
+    if shutil.which("dot") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs Graphviz: apt-get install graphviz")
+    plots.save_graph(models.MnistNet(), tmp_path / "graph.png")
+    assert plt.imread(tmp_path / "graph.png").shape[0] > 200
+
+
+def test_without_graphviz_nothing_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    plots.save_graph(models.MnistNet(), tmp_path / "graph.png")
+    assert not (tmp_path / "graph.png").exists()

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from preprocess import MEAN, SIDE, STD
 
 PAPER = -MEAN / STD  # black in a normalised picture
-ROTATION = 10 * math.pi / 180  # radians; these five are the greatest change at strength 1
-STRETCH = 0.1  # share of the width, and of the height
-SLANT = 0.15  # share of the height
-SHIFT = 1.5  # pixels
-BEND = 0.7  # pixels, standard deviation of the smooth displacement, with no bound
+ROTATION = 8 * math.pi / 180  # radians; these five are the greatest change at strength 1
+STRETCH = 0.08  # share of the width, and of the height
+SLANT = 0.12  # share of the height
+SHIFT = 1.2  # pixels
+BEND = 0.32  # pixels, standard deviation of the smooth displacement, with no bound
 WAVES = 5  # cosines along each side that the bending is made of
 
 

@@ -57,9 +57,9 @@ def option(
 class Common:
     """The flags that every script has."""
 
-    seed: int = option(0, "decides the first weights and everything random", least=0)
+    seed: int = option(0, "decides the first weights and everything random", least=0, most=2**32 - 1)
     device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda", "mps"))
-    threads: int = option(0, "CPU threads; 0 leaves the number to torch", least=0)
+    threads: int = option(0, "CPU threads; 0 leaves the number to torch", least=0, most=1024)
     data_dir: Path = option(DATA_DIR, "holds the data sets, or will")
     show: bool = option(False, "open the pictures in windows at the end")
     quiet: bool = option(False, "no progress bar")

@@ -26,8 +26,8 @@ from experiment import option
 from training import Recipe
 
 PRESETS = {
-    "best": Recipe(32, 128, "muon", 0.05, 0.6, "one-cycle", 0.0, batch_norm=True, augment=1.0, average=0.3),
-    "quick": Recipe(2, 128, "muon", 0.05, 0.6, "one-cycle", 0.0, batch_norm=True, hardest=0.25),
+    "best": Recipe(24, 256, "muon", 0.05, 0.85, "one-cycle", 0.0, batch_norm=True, augment=1.0, average=0.3),
+    "quick": Recipe(1, 128, "muon", 0.06, 0.6, "one-cycle", 0.0, batch_norm=True),
     "classic": Recipe(10, 64, "sgd", 0.01, 0.9, "constant", 0.2),
 }
 

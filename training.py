@@ -5,6 +5,7 @@ stopping and saving are ordinary lines there. It leaves out validation (call `ev
 """
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,6 @@ class Recipe:
     dropout: float = option(0.2, "share of conv2's outputs set to zero while training", least=0, most=1)
     batch_norm: bool = option(False, "normalise batches while training, folded into the convolutions at the end")
     augment: float = option(0.0, "strength of random turns, stretches, shifts and bends", least=0)
-    hardest: float = option(1.0, "share of examples, by loss, that later passes revisit", least=1e-6, most=1)
     average: float = option(0.0, "share of the steps, the last ones, over which weights are averaged", least=0, most=1)
 
 
@@ -57,7 +57,7 @@ class Epoch:
     accuracy: float  # percent, likewise
     batch_losses: list[tuple[int, float]]  # (examples seen since the beginning, mean loss of the batch)
     model: nn.Module  # a copy to evaluate and keep: norms folded, weights averaged where the recipe says so
-    state: dict  # give it to `fit`, and it goes on from here as if it had never stopped
+    state: dict  # give it to `fit` to go on from here; save it at once, the next pass changes its tensors
 
 
 def fit(
@@ -74,60 +74,54 @@ def fit(
         models.add_norms(model)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
     optimizer = _optimizer(model, recipe)
-    last_loss = torch.zeros(len(train), device=device)  # of each example, when it was last seen
     if state is not None:
         model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
-        last_loss.copy_(state["last_loss"])
-    lengths = [len(train)] + [math.ceil(len(train) * recipe.hardest)] * (recipe.epochs - 1)
-    steps = [math.ceil(length / recipe.batch_size) for length in lengths]
     first = 0 if state is None else state["epoch"]
-    step, examples = sum(steps[:first]), sum(lengths[:first])
+    steps = math.ceil(len(train) / recipe.batch_size)  # of one epoch
 
-    with tqdm(total=sum(steps), initial=step, unit=" batches", leave=False, disable=quiet or None) as bar:
+    with tqdm(
+        total=recipe.epochs * steps, initial=first * steps, unit=" batches", leave=False, disable=quiet or None
+    ) as bar:
         for epoch in range(first, recipe.epochs):
             torch.manual_seed(1_000_003 * seed + epoch)
-            order = last_loss.topk(lengths[epoch]).indices
-            order = order[torch.randperm(len(order), device=device)]
+            order = torch.randperm(len(train), device=device)
             losses = []
             right = torch.zeros((), dtype=torch.int64, device=device)
-            for batch in order.split(recipe.batch_size):
-                rate = learning_rate(recipe, step / sum(steps))
+            for i, batch in enumerate(order.split(recipe.batch_size), start=epoch * steps):
+                done = i / (recipe.epochs * steps)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = learning_rate(recipe, done)
                 images, labels = train.images[batch], train.labels[batch]
                 if recipe.augment:
                     images = augment.warp(images, recipe.augment)
                 log_probabilities = model(images)
-                loss = F.nll_loss(log_probabilities, labels, reduction="none")
+                loss = F.nll_loss(log_probabilities, labels)
                 optimizer.zero_grad()
-                loss.mean().backward()
+                loss.backward()
                 optimizer.step()
-                step += 1
-                if step > (1 - recipe.average) * sum(steps) and step % AVERAGE_EVERY == 0:
+                if done >= 1 - recipe.average and i % AVERAGE_EVERY == 0:
                     averaged.update_parameters(model)
-                last_loss[batch] = loss.detach()
-                losses.append(loss.detach().mean())  # stays on the device: reading a number back would make it wait
+                losses.append(loss.detach() * len(batch))  # on the device: to read a number back would make it wait
                 right += (log_probabilities.argmax(1) == labels).sum()
                 bar.update()
-            ends = [examples + min((i + 1) * recipe.batch_size, len(order)) for i in range(len(losses))]
-            examples += len(order)
-            losses = torch.stack(losses).tolist()
             bar.clear()  # so that the script can print
+            losses = torch.stack(losses).tolist()
+            sizes = [len(batch) for batch in order.split(recipe.batch_size)]
+            seen = [epoch * len(train) + size for size in itertools.accumulate(sizes)]
             yield Epoch(
                 number=epoch + 1,
-                examples=examples,
-                loss=last_loss[order].mean().item(),
-                accuracy=100 * right.item() / len(order),
-                batch_losses=list(zip(ends, losses, strict=True)),
+                examples=seen[-1],
+                loss=sum(losses) / len(train),
+                accuracy=100 * right.item() / len(train),
+                batch_losses=[(at, loss / size) for at, loss, size in zip(seen, losses, sizes, strict=True)],
                 model=_finished(averaged.module if averaged.n_averaged else model),
                 state={
                     "epoch": epoch + 1,
                     "model": model.state_dict(),
                     "averaged": averaged.state_dict(),
                     "optimizer": optimizer.state_dict(),
-                    "last_loss": last_loss,
                 },
             )
 

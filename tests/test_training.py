@@ -14,7 +14,7 @@ from muon import Muon, orthogonal
 from training import Recipe
 
 SMALL = Recipe(epochs=2, batch_size=100, dropout=0.0)
-MODERN = Recipe(3, 64, "muon", 0.05, 0.6, "one-cycle", 0.2, batch_norm=True, augment=1.0, hardest=0.5, average=0.7)
+MODERN = Recipe(3, 64, "muon", 0.05, 0.6, "one-cycle", 0.2, batch_norm=True, augment=1.0, average=0.7)
 
 
 def weights(model) -> torch.Tensor:
@@ -43,7 +43,7 @@ def test_fit_learns_and_leaves_the_given_model_alone(split):
     torch.manual_seed(0)
     model = models.MnistNet()
     before = weights(model)
-    epochs = list(training.fit(model, split, dataclasses.replace(MODERN, augment=0.0, hardest=1.0), seed=0, quiet=True))
+    epochs = list(training.fit(model, split, dataclasses.replace(MODERN, augment=0.0), seed=0, quiet=True))
     assert torch.equal(weights(model), before)
     loss, accuracy = training.evaluate(epochs[-1].model, split)
     assert accuracy > 90 and loss < 0.35
@@ -90,15 +90,6 @@ def test_the_seed_decides(split):
     runs = [next(training.fit(model, small, MODERN, seed=seed, quiet=True)) for seed in (1, 1, 2)]
     assert torch.equal(weights(runs[0].model), weights(runs[1].model))
     assert not torch.equal(weights(runs[0].model), weights(runs[2].model))
-
-
-def test_later_passes_revisit_the_examples_of_greatest_loss(split):
-    epochs = training.fit(models.MnistNet(dropout=0.0), split, dataclasses.replace(SMALL, hardest=0.1), 0, quiet=True)
-    before = next(epochs).state["last_loss"].clone()
-    second = next(epochs)
-    revisited = (second.state["last_loss"] != before).nonzero().flatten()
-    assert second.examples == 2200
-    assert set(revisited.tolist()) == set(before.argsort(descending=True)[:200].tolist())
 
 
 def test_one_cycle_rises_and_falls():

@@ -120,7 +120,6 @@ def _download(torchvision_set: type, files: dict[str, str], data_dir: Path) -> N
     with tempfile.TemporaryDirectory(prefix="download-", dir=data_dir) as folder, _timeout(DOWNLOAD_TIMEOUT):
         torchvision_set(folder, download=True)
         arrived = Path(folder) / torchvision_set.__name__ / "raw"
-        _verify(arrived, files)
         raw = data_dir / torchvision_set.__name__ / "raw"
         raw.mkdir(parents=True, exist_ok=True)
         for name in files:

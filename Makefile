@@ -10,6 +10,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 12
 
 .venv/installed: requirements.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.12 ...')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
@@ -20,7 +21,7 @@ help:  ## list the targets
 
 train: .venv/installed  ## install what is needed, train the digit network, list what it wrote
 	$(BIN)/python $(SCRIPT) $(ARGS)
-	@ls -l outputs/train_mnist
+	@echo; ls -l outputs/train_mnist
 
 test: .venv/installed-dev  ## install what is needed, run the whole test suite
 	$(BIN)/ruff check .

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 import loaders
@@ -36,6 +37,7 @@ def test_size_and_place_are_mnist_s():
         assert abs(mass.sum(1) @ np.arange(28) - 14) <= 0.6 and abs(mass.sum(0) @ np.arange(28) - 14) <= 0.6
 
 
+@pytest.mark.slow
 def test_a_network_that_saw_drawn_digits_only_reads_the_others(split):
     """The others are real where MNIST is at hand. The full figure, of 60,000, is in README."""
     pictures, labels = strokes.digits(6000, seed=0)

@@ -12,11 +12,14 @@ class Muon(Optimizer):
     """Keller Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
 
     torch's own takes matrices only; this one takes filters as matrices of one row per filter, and a bias as a matrix
-    of one column, for which to be orthogonal means to have length 1.
+    of one column, for which to be orthogonal means to have length 1. Weight decay is decoupled from the gradient and
+    spares the biases: with steps of spectral norm 1 it bounds every matrix's spectral norm by 1 / weight_decay.
     """
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.6):
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+    def __init__(
+        self, parameters: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.6, weight_decay: float = 0.0
+    ):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self) -> None:
@@ -27,6 +30,8 @@ class Muon(Optimizer):
                     state["velocity"] = torch.zeros_like(parameter)
                 velocity = state["velocity"].mul_(group["momentum"]).add_(parameter.grad)
                 nesterov = parameter.grad.add(velocity, alpha=group["momentum"])
+                if parameter.ndim > 1:
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.sub_(orthogonal(nesterov), alpha=group["lr"])
 
 

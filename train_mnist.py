@@ -26,10 +26,16 @@ from experiment import option
 from training import Recipe
 
 PRESETS = {
-    "best": Recipe(24, 256, "muon", 0.05, 0.85, "one-cycle", 0.0, batch_norm=True, augment=1.0, average=0.3),
-    "quick": Recipe(1, 128, "muon", 0.06, 0.6, "one-cycle", 0.0, batch_norm=True),
-    "classic": Recipe(10, 64, "sgd", 0.01, 0.9, "constant", 0.2),
-}
+    "best": Recipe(
+        epochs=24, batch_size=256, optimizer="muon", learning_rate=0.05, momentum=0.85, weight_decay=0.05,
+        schedule="one-cycle", dropout=0.0, batch_norm=True, augment=1.0, average=0.3,
+    ),
+    "quick": Recipe(
+        epochs=1, batch_size=128, optimizer="muon", learning_rate=0.06, momentum=0.6,
+        schedule="one-cycle", dropout=0.0, batch_norm=True,
+    ),
+    "classic": Recipe(epochs=10, batch_size=64, optimizer="sgd", learning_rate=0.01, momentum=0.9, dropout=0.2),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ FIRST = 0.002  # share of the schedule that the first step counts as done, so th
 AVERAGE_DECAY, AVERAGE_EVERY = 0.98, 4  # of the averaged weights' past, kept at an update; steps between updates
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How to train; every field is a flag of the scripts that train."""
 
@@ -38,6 +38,7 @@ class Recipe:
     optimizer: str = option("sgd", "muon orthogonalises the steps of SGD", choices=("sgd", "muon"))
     learning_rate: float = option(0.01, "step size, at its peak where it is scheduled", least=0, alias="--lr")
     momentum: float = option(0.9, "share of the last direction that is kept", least=0, most=1)
+    weight_decay: float = option(0.0, "pull of the weights towards 0, times the step size", least=0)
     schedule: str = option(
         "constant", "of the learning rate; one-cycle: up, then down to 0", choices=("constant", "one-cycle")
     )
@@ -139,7 +140,7 @@ def learning_rate(recipe: Recipe, done: float) -> float:
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     kind = {"sgd": torch.optim.SGD, "muon": Muon}[recipe.optimizer]
-    return kind(learned, lr=recipe.learning_rate, momentum=recipe.momentum)
+    return kind(learned, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 def _finished(model: nn.Module) -> nn.Module:

@@ -14,7 +14,10 @@ from muon import Muon, orthogonal
 from training import Recipe
 
 SMALL = Recipe(epochs=2, batch_size=100, dropout=0.0)
-MODERN = Recipe(3, 64, "muon", 0.05, 0.6, "one-cycle", 0.2, batch_norm=True, augment=1.0, average=0.7)
+MODERN = Recipe(
+    epochs=3, batch_size=64, optimizer="muon", learning_rate=0.05, momentum=0.6, weight_decay=0.1,
+    schedule="one-cycle", dropout=0.2, batch_norm=True, augment=1.0, average=0.7,
+)  # fmt: skip
 
 
 def weights(model) -> torch.Tensor:
@@ -43,7 +46,7 @@ def test_fit_learns_and_leaves_the_given_model_alone(split):
     torch.manual_seed(0)
     model = models.MnistNet()
     before = weights(model)
-    epochs = list(training.fit(model, split, dataclasses.replace(MODERN, augment=0.0), seed=0, quiet=True))
+    epochs = list(training.fit(model, split, dataclasses.replace(MODERN, augment=0.0, average=0.2), seed=0, quiet=True))
     assert torch.equal(weights(model), before)
     loss, accuracy = training.evaluate(epochs[-1].model, split)
     assert accuracy > 90 and loss < 0.35
@@ -70,7 +73,7 @@ def test_what_an_epoch_reports(split):
     assert first.loss == pytest.approx(sum(loss for _, loss in first.batch_losses) / 20, rel=1e-4)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(3, 64), MODERN], ids=["classic", "modern"])
+@pytest.mark.parametrize("recipe", [Recipe(epochs=3), MODERN], ids=["classic", "modern"])
 def test_resumed_training_ends_with_the_same_bits(recipe, split, tmp_path):
     torch.manual_seed(0)
     model = models.MnistNet(dropout=recipe.dropout)
@@ -126,6 +129,14 @@ def test_a_bias_takes_a_step_of_the_learning_rate_s_length():
     Muon([bias], lr=0.5).step()
     assert bias.detach().norm().item() == pytest.approx(0.5, rel=1e-4)
     assert F.cosine_similarity(-bias.detach(), bias.grad, dim=0).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_weight_decay_pulls_matrices_and_spares_biases():
+    matrix, bias = torch.nn.Parameter(torch.ones(3, 4)), torch.nn.Parameter(torch.ones(3))
+    matrix.grad, bias.grad = torch.zeros(3, 4), torch.zeros(3)
+    Muon([matrix, bias], lr=0.5, weight_decay=0.2).step()
+    torch.testing.assert_close(matrix.detach(), torch.full((3, 4), 0.9))
+    assert torch.equal(bias.detach(), torch.ones(3))
 
 
 def test_warp_of_strength_0_is_the_identity(split):

@@ -44,7 +44,7 @@ class MnistNet(nn.Module):
 
 
 def _pool(x: torch.Tensor, norm: nn.Module | None) -> torch.Tensor:
-    """Keep the greatest of each 2x2, normalise if there is a norm, cut off below zero."""
+    """Keep the greatest of each 2x2, normalise where there is a norm, cut off below zero."""
     x = F.max_pool2d(x, 2)
     return F.relu(x if norm is None else norm(x))
 
@@ -52,26 +52,26 @@ def _pool(x: torch.Tensor, norm: nn.Module | None) -> torch.Tensor:
 NETWORKS = {network.__name__: network for network in (MnistNet,)}
 
 
-def add_norms(model: nn.Module) -> None:
-    """Give every convolution batch normalisation after its pooling, as a help in training only.
+def add_norms(model: nn.Module, count: int) -> None:
+    """Normalise batches after the last `count` convolutions' pooling, as a help in training (Ioffe and Szegedy, 2015).
 
-    The scale of each stays 1 (a bias is learned), because a positive scale is what makes pooling and normalising
-    change places, and so lets `fold_norms` take the norm out of the network again.
+    The scale of each norm stays 1 (its bias is learned), because a positive scale is what makes pooling and
+    normalising change places, and so lets `fold_norms` take the norm out of the network again.
     """
-    for name, layer in list(model.named_children()):
-        if isinstance(layer, nn.Conv2d):
-            norm = nn.BatchNorm2d(layer.out_channels).to(layer.weight.device)
-            norm.weight.requires_grad_(False)
-            setattr(model, name.replace("conv", "norm"), norm)
+    names = [name for name, layer in model.named_children() if isinstance(layer, nn.Conv2d)]
+    for name in names[max(0, len(names) - count) :]:
+        convolution = model.get_submodule(name)
+        norm = nn.BatchNorm2d(convolution.out_channels).to(convolution.weight.device)
+        norm.weight.requires_grad_(False)
+        setattr(model, name.replace("conv", "norm"), norm)
 
 
 def fold_norms(model: nn.Module) -> None:
     """Put what the norms do in evaluation into the convolutions' weights, and take the norms away."""
     for name, norm in list(model.named_children()):
         if isinstance(norm, nn.BatchNorm2d):
-            layer = getattr(model, name.replace("norm", "conv"))
-            fused = fuse_conv_bn_eval(layer.eval(), norm.eval())
-            layer.load_state_dict(fused.state_dict())
+            convolution = model.get_submodule(name.replace("norm", "conv"))
+            convolution.load_state_dict(fuse_conv_bn_eval(convolution.eval(), norm.eval()).state_dict())
             setattr(model, name, None)
 
 

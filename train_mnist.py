@@ -27,12 +27,12 @@ from training import Recipe
 
 PRESETS = {
     "best": Recipe(
-        epochs=24, batch_size=256, optimizer="muon", learning_rate=0.05, momentum=0.85, weight_decay=0.05,
-        schedule="one-cycle", dropout=0.0, batch_norm=True, augment=1.0, average=0.3,
+        epochs=20, batch_size=256, optimizer="muon", learning_rate=0.05, momentum=0.85, weight_decay=0.05,
+        schedule="one-cycle", dropout=0.0, batch_norm=2, augment=1.0, average=0.3,
     ),
     "quick": Recipe(
         epochs=1, batch_size=128, optimizer="muon", learning_rate=0.06, momentum=0.6,
-        schedule="one-cycle", dropout=0.0, batch_norm=True,
+        schedule="one-cycle", dropout=0.0, batch_norm=1,
     ),
     "classic": Recipe(epochs=10, batch_size=64, optimizer="sgd", learning_rate=0.01, momentum=0.9, dropout=0.2),
 }  # fmt: skip

@@ -43,7 +43,7 @@ class Recipe:
         "constant", "of the learning rate; one-cycle: up, then down to 0", choices=("constant", "one-cycle")
     )
     dropout: float = option(0.2, "share of conv2's outputs set to zero while training", least=0, most=1)
-    batch_norm: bool = option(False, "normalise batches while training, folded into the convolutions at the end")
+    batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps while training", least=0)
     augment: float = option(0.0, "strength of random turns, stretches, shifts and bends", least=0)
     average: float = option(0.0, "share of the steps, the last ones, over which weights are averaged", least=0, most=1)
 
@@ -71,8 +71,7 @@ def fit(
     """
     device = train.labels.device
     model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
-    if recipe.batch_norm:
-        models.add_norms(model)
+    models.add_norms(model, recipe.batch_norm)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
     optimizer = _optimizer(model, recipe)
     if state is not None:

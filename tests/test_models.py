@@ -35,14 +35,17 @@ def test_dropout_acts_in_training_only(split):
     assert torch.equal(model.eval()(images), model.eval()(images))
 
 
-def test_folding_the_norms_changes_nothing_but_the_parameters(split):
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_folding_the_norms_changes_nothing_but_the_parameters(count, split):
     torch.manual_seed(1)
     model = models.MnistNet()
-    models.add_norms(model)
-    assert isinstance(model.norm1, nn.BatchNorm2d) and isinstance(model.norm2, nn.BatchNorm2d)
+    models.add_norms(model, count)
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert [norm.num_features for norm in norms] == [10, 20][2 - count :]
     for start in range(0, 500, 100):  # so that the running statistics are not those of a new norm
         model.train()(split.images[start : start + 100])
-    nn.init.normal_(model.norm2.bias)
+    for norm in norms:
+        nn.init.normal_(norm.bias)
     expected = model.eval()(split.images[:50])
     models.fold_norms(model)
     torch.testing.assert_close(model(split.images[:50]), expected, atol=1e-5, rtol=1e-4)

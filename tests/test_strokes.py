@@ -43,6 +43,6 @@ def test_a_network_that_saw_drawn_digits_only_reads_the_others(split):
     pictures, labels = strokes.digits(6000, seed=0)
     drawn = loaders.Split(loaders.normalise(pictures), torch.from_numpy(labels))
     torch.manual_seed(0)
-    recipe = Recipe(epochs=2, optimizer="muon", learning_rate=0.05, schedule="one-cycle", dropout=0.0, batch_norm=True)
+    recipe = Recipe(epochs=2, optimizer="muon", learning_rate=0.05, schedule="one-cycle", dropout=0.0, batch_norm=2)
     *_, last = training.fit(models.MnistNet(), drawn, recipe, seed=0, quiet=True)
     assert training.evaluate(last.model, split)[1] > 92

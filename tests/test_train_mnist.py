@@ -83,7 +83,7 @@ def test_metrics_history_and_config(finished):
     assert metrics["test_accuracy"] == best.test_accuracy and metrics["valid_accuracy"] == best.valid_accuracy
     assert metrics["parameters"] == 21_840 and metrics["epochs"] == 3 and metrics["dataset"] == "synthetic digits"
     assert metrics["torch"] == torch.__version__ and metrics["train_seconds"] > 0
-    assert config["epochs"] == 3 and config["preset"] == "best" and config["batch_norm"] is True
+    assert config["epochs"] == 3 and config["preset"] == "best" and config["batch_norm"] == 2
     assert f"{metrics['test_accuracy']:.2f} %" in result.stdout.splitlines()[-1]
 
 
@@ -185,4 +185,4 @@ def test_the_presets_are_what_the_report_and_readme_say():
     assert (classic.epochs, classic.batch_size, classic.learning_rate, classic.momentum, classic.dropout) == (
         10, 64, 0.01, 0.9, 0.2,
     )  # fmt: skip
-    assert (classic.optimizer, classic.schedule, classic.augment, classic.batch_norm) == ("sgd", "constant", 0, False)
+    assert (classic.optimizer, classic.schedule, classic.augment, classic.batch_norm) == ("sgd", "constant", 0, 0)

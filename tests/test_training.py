@@ -16,7 +16,7 @@ from training import Recipe
 SMALL = Recipe(epochs=2, batch_size=100, dropout=0.0)
 MODERN = Recipe(
     epochs=3, batch_size=64, optimizer="muon", learning_rate=0.05, momentum=0.6, weight_decay=0.1,
-    schedule="one-cycle", dropout=0.2, batch_norm=True, augment=1.0, average=0.7,
+    schedule="one-cycle", dropout=0.2, batch_norm=2, augment=1.0, average=0.7,
 )  # fmt: skip
 
 

@@ -37,9 +37,11 @@ format: .venv/installed-dev  ## lay out the code and mend what lint can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed-dev  ## measure what README claims; an hour on two cores
+bench: .venv/installed-dev  ## measure what README claims: half an hour on two cores
 	$(BIN)/python -m benchmarks.quick
 	$(BIN)/python -m benchmarks.best
+	$(BIN)/python -m benchmarks.best classic
+	$(BIN)/python -m benchmarks.drawn
 
 clean:  ## remove the virtual environment and what scripts wrote
 	rm -rf .venv .pytest_cache .ruff_cache outputs/*/

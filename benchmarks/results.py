@@ -19,7 +19,7 @@ def say(row: dict) -> dict:
 def write(name: str, summary: dict, rows: list[dict]) -> None:
     """Write `results/<name>.json`: how it was measured, what came out, every run."""
     content = {
-        "command": f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".rstrip(),
+        "command": " ".join(["python", *sys.orig_argv[1:]]),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         **experiment.versions(),
         **say(summary),

@@ -74,22 +74,18 @@ def losses(
     return figure
 
 
-def accuracies(epochs: Sequence[int], percent: Mapping[str, Sequence[float]], title: str) -> Figure:
-    """One line per split, by its name; the best epoch of the validation split is marked, if there is one."""
+def accuracies(epochs: Sequence[int], percent: Mapping[str, Sequence[float]], kept: int, title: str) -> Figure:
+    """One line per split, by its name, train, valid and test; the epoch whose weights are kept is marked."""
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for (split, values), color in zip(percent.items(), (TRAIN, VALID, TEST), strict=False):
+    for (split, values), color in zip(percent.items(), (TRAIN, VALID, TEST), strict=True):
+        values = list(values)
         axis.plot(
-            epochs,
-            values,
-            marker="o",
-            markersize=4,
-            color=color,
-            label=f"{split} ({list(values)[-1]:.2f} % at the end)",
+            epochs, values, marker="o", markersize=4, color=color, label=f"{split} ({values[-1]:.2f} % at the end)"
         )
-    if "valid" in percent:
-        best = int(np.argmax(percent["valid"]))
-        axis.axvline(list(epochs)[best], color=VALID, alpha=0.4, linestyle=":", label="best epoch by validation: kept")
+    axis.axvline(kept, color=VALID, alpha=0.6, linestyle=":", label="least validation loss: kept")
+    lowest = min(min(percent["valid"]), min(percent["test"]))
     axis.set(title=title, xlabel="epoch", ylabel="accuracy (%)")
+    axis.set_ylim(bottom=lowest - 0.1 * (101 - lowest))  # a first epoch's train accuracy may lie far below
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
     axis.grid(alpha=0.3)

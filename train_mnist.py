@@ -10,6 +10,7 @@ confusion.png, mistakes.png, model.pt (the weights), checkpoint.pt (for --resume
 losses.csv, classes.csv, metrics.json.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def main(config: Config) -> dict:
     plots.save(plots.network(model, "The digit network"), folder / "network.png")
     plots.save_graph(model, folder / "network_graph.png")
 
-    # C and D: train; the best epoch by validation is kept in model.pt
+    # C and D: train; the epoch of least validation loss is kept in model.pt
     metrics = {} if config.skip_training else train(config, model.to(device), data, folder)
 
     # E: the weights loaded afresh answer the first nine test pictures
@@ -101,7 +102,7 @@ def main(config: Config) -> dict:
 
 
 def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Path) -> dict:
-    """Fit the network; the best epoch by validation goes to model.pt, all that was measured beside it.
+    """Fit the network; the epoch of least validation loss goes to model.pt, all that was measured beside it.
 
     The test split is read after each epoch to draw its curve, as in the report. It chooses nothing.
     """
@@ -112,7 +113,12 @@ def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Pa
     for epoch in training.fit(model, data.train, config, config.seed, run["state"], config.quiet):
         valid_loss, valid_accuracy = training.evaluate(epoch.model, data.valid)
         test_loss, test_accuracy = training.evaluate(epoch.model, data.test)
-        if valid_accuracy > max((row["valid_accuracy"] for row in run["history"]), default=-1):
+        if not math.isfinite(epoch.loss + valid_loss):
+            raise experiment.Failure(
+                f"the loss is {epoch.loss} after epoch {epoch.number}: try a smaller --learning-rate"
+            )
+        # by the loss, which moves with every example; 10,000 right or wrong answers cannot tell good epochs apart
+        if valid_loss < min((row["valid_loss"] for row in run["history"]), default=math.inf):
             run["best"] = models.pack(epoch.model)
         row = {"epoch": epoch.number, "examples": epoch.examples}
         row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
@@ -130,7 +136,7 @@ def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Pa
 
     history = pd.DataFrame(run["history"])
     batches = pd.DataFrame(run["losses"], columns=["examples", "loss"])
-    best = history.loc[history.valid_accuracy.idxmax()]
+    best = history.loc[history.valid_loss.idxmin()]
     metrics = {
         "test_accuracy": best.test_accuracy,
         "test_loss": best.test_loss,
@@ -154,7 +160,7 @@ def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Pa
     title = f"Learning {data.name}: {config.preset} recipe"
     plots.save(plots.losses((every.examples, every.loss), test_curve, title), folder / "losses.png")
     percent = {split: history[f"{split}_accuracy"] for split in ("train", "valid", "test")}
-    plots.save(plots.accuracies(history.epoch, percent, title), folder / "accuracies.png")
+    plots.save(plots.accuracies(history.epoch, percent, int(best.epoch), title), folder / "accuracies.png")
     return metrics
 
 

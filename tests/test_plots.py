@@ -49,9 +49,10 @@ def test_curves_show_the_values_they_are_given():
     line, dots = figure.axes[0].lines[0], figure.axes[0].collections[0]
     assert line.get_xydata().tolist() == [[50, 2.0], [100, 1.0]]
     assert dots.get_offsets().tolist() == [[0, 2.3], [100, 0.9]]
-    figure = plots.accuracies([1, 2, 3], {"train": [90, 95, 97], "valid": [91, 96, 95], "test": [90, 94, 95]}, "a")
-    marks = [line for line in figure.axes[0].lines if set(line.get_xdata()) == {2}]
-    assert len(marks) == 1, "the best epoch by validation"
+    percent = {"train": [90, 95, 97], "valid": [91, 96, 95], "test": [90, 94, 95]}
+    figure = plots.accuracies([1, 2, 3], percent, 2, "a")
+    assert [list(line.get_ydata()) for line in figure.axes[0].lines[:3]] == list(percent.values())
+    assert set(figure.axes[0].lines[3].get_xdata()) == {2}, "the epoch that is kept"
 
 
 def test_the_confusion_table_shows_every_count():

@@ -96,7 +96,7 @@ def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -
     settings = configure(config, presets, **vars(parser.parse_args(argv)))
     for name, field in fields.items():
         value, (least, most) = getattr(settings, name), field.metadata["range"]
-        if isinstance(value, (int, float)) and not least <= value <= most:  # a NaN is in no range
+        if isinstance(value, (int, float)) and not (least <= value <= most and math.isfinite(value)):
             parser.error(f"--{name.replace('_', '-')} must be {_range(least, most)}, not {value}")
     return settings
 
@@ -112,7 +112,7 @@ def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any])
         main(settings)
     except KeyboardInterrupt:
         arguments = [argument for argument in sys.argv if argument != "--resume"]
-        _leave("\nstopped; this goes on with it:  python " + shlex.join([*arguments, "--resume"]), 130)
+        _leave("\nstopped; this goes on with it:  " + shlex.join([sys.executable, *arguments, "--resume"]), 130)
     except WrongUsage as failure:
         _leave(f"error: {failure}", 2)
     except Failure as failure:
@@ -219,20 +219,20 @@ def load_file(path: Path, remedy: str) -> dict:
         raise Failure(
             f"{path} holds more than plain weights, which could run code, so it stays closed: {remedy}"
         ) from None
-    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as failure:
-        raise Failure(f"{path} is damaged ({first_line(failure)}): {remedy}") from None
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError):
+        raise Failure(f"{path} is damaged or no file of weights: {remedy}") from None
     if not isinstance(content, dict):
         raise Failure(f"{path} is no file of this project: {remedy}")
     return content
 
 
-def save_checkpoint(path: Path, config: Any, run: dict) -> None:
-    """Everything a stopped run needs to go on, and the settings it was made with."""
-    save_file(path, {"config": _shaping(config), "run": run})
+def save_checkpoint(path: Path, config: Any, dataset: str, run: dict) -> None:
+    """Everything a stopped run needs to go on, and the settings and data it was made with."""
+    save_file(path, {"config": _shaping(config), "dataset": dataset, "run": run})
 
 
-def load_checkpoint(path: Path, config: Any) -> dict | None:
-    """The run in a checkpoint made with the same settings; None where there is no checkpoint yet.
+def load_checkpoint(path: Path, config: Any, dataset: str) -> dict | None:
+    """The run in a checkpoint made with the same settings and data; None where there is no checkpoint yet.
 
     Raises:
         Failure: it cannot be read, or other settings made it: going on would mix two recipes.
@@ -244,6 +244,8 @@ def load_checkpoint(path: Path, config: Any) -> dict | None:
     changed = [f"--{name.replace('_', '-')} {then.get(name)}" for name in now if now[name] != then.get(name)]
     if changed:
         raise Failure(f"{path} was made with other flags: give {' '.join(changed)}, or leave out --resume")
+    if content["dataset"] != dataset:
+        raise Failure(f"{path} was made with {content['dataset']}, this is {dataset}: give the same --data-dir")
     return content["run"]
 
 

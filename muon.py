@@ -13,7 +13,7 @@ class Muon(Optimizer):
 
     torch's own takes matrices only; this one takes filters as matrices of one row per filter, and a bias as a matrix
     of one column, for which to be orthogonal means to have length 1. Weight decay is decoupled from the gradient and
-    spares the biases: with steps of spectral norm 1 it bounds every matrix's spectral norm by 1 / weight_decay.
+    spares the biases: with steps of spectral norm 1 it keeps every matrix's spectral norm below about 1 / weight_decay.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ def show() -> None:
 
 def pictures(images: torch.Tensor, captions: Sequence[str], columns: int, title: str) -> Figure:
     """(N, 1, H, W) pictures in rows, each under its caption; a caption that ends in '!' is red."""
-    rows = math.ceil(len(images) / columns)
+    rows = max(1, math.ceil(len(images) / columns))
     figure, axes = plt.subplots(
         rows, columns, figsize=(1.6 * columns, 1.9 * rows + 0.5), squeeze=False, layout="constrained"
     )
@@ -65,7 +65,7 @@ def losses(
 ) -> Figure:
     """Train loss as a line, test loss as dots; each a pair (examples seen, losses)."""
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    axis.plot(*train, color=TRAIN, linewidth=1, label="train loss (of the batch, with dropout and augmentation)")
+    axis.plot(*train, color=TRAIN, linewidth=1, label="train loss (of one batch, while it learned from it)")
     axis.scatter(*test, color=TEST, zorder=3, label="test loss")
     axis.set(title=title, xlabel="training examples seen", ylabel="negative log-likelihood", ylim=(0, None))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -2,12 +2,12 @@
 
     python train_mnist.py                     the most accurate recipe: about two minutes on two cores
     python train_mnist.py --preset quick      the fastest honest road to 99 %: seconds
-    python train_mnist.py --preset classic    the textbook's recipe to the letter: ten epochs of plain SGD
+    python train_mnist.py --preset classic    the textbook's recipe: ten epochs of SGD
     python train_mnist.py --skip-training     the saved network once more: its answers and its mistakes
 
-Writes to outputs/train_mnist/: first_digits.png, network.png, losses.png, accuracies.png, predictions.png,
-confusion.png, mistakes.png, model.pt (the weights), checkpoint.pt (for --resume), config.json, history.csv,
-losses.csv, classes.csv, metrics.json.
+Writes to outputs/train_mnist/: first_digits.png, network.png (and network_graph.png where Graphviz is installed),
+losses.png, accuracies.png, predictions.png, confusion.png, mistakes.png, model.pt (the weights), checkpoint.pt (for
+--resume), config.json, history.csv, losses.csv, classes.csv, metrics.json.
 """
 
 import math
@@ -41,7 +41,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Config(experiment.Common, Recipe):
-    preset: str = option("best", "a recipe; any flag overrides what it says", choices=tuple(PRESETS))
+    preset: str = option("best", "a recipe; any flag overrides it; defaults shown are of best", choices=tuple(PRESETS))
     dataset: str = option("auto", "auto draws digits where MNIST cannot be had", choices=("auto", "mnist", "synthetic"))
     output_dir: Path = option(Path("outputs/train_mnist"), "where the files go")
     resume: bool = option(False, "go on with a run that was stopped, given the same flags")
@@ -106,17 +106,17 @@ def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Pa
 
     The test split is read after each epoch to draw its curve, as in the report. It chooses nothing.
     """
-    saved = experiment.load_checkpoint(folder / "checkpoint.pt", config) if config.resume else None
-    run = saved or {"state": None, "best": None, "history": [], "losses": []}
+    checkpoint = folder / "checkpoint.pt"
+    if not config.resume:
+        checkpoint.unlink(missing_ok=True)  # another run's, which --resume would take for this one's
+    run = experiment.load_checkpoint(checkpoint, config, data.name) or {
+        "state": None, "best": None, "history": [], "losses": []
+    }  # fmt: skip
     untrained_loss, _ = training.evaluate(model, data.test)
     start = time.perf_counter()
     for epoch in training.fit(model, data.train, config, config.seed, run["state"], config.quiet):
         valid_loss, valid_accuracy = training.evaluate(epoch.model, data.valid)
         test_loss, test_accuracy = training.evaluate(epoch.model, data.test)
-        if not math.isfinite(epoch.loss + valid_loss):
-            raise experiment.Failure(
-                f"the loss is {epoch.loss} after epoch {epoch.number}: try a smaller --learning-rate"
-            )
         # by the loss, which moves with every example; 10,000 right or wrong answers cannot tell good epochs apart
         if valid_loss < min((row["valid_loss"] for row in run["history"]), default=math.inf):
             run["best"] = models.pack(epoch.model)
@@ -127,7 +127,7 @@ def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Pa
         run["history"].append(row)
         run["losses"] += epoch.batch_losses
         run["state"] = epoch.state
-        experiment.save_checkpoint(folder / "checkpoint.pt", config, run)
+        experiment.save_checkpoint(checkpoint, config, data.name, run)
         print(
             f"{data.name}, epoch {epoch.number}/{config.epochs}: loss {epoch.loss:.4f}, accuracy of train "
             f"{epoch.accuracy:.2f} %, valid {valid_accuracy:.2f} %, test {test_accuracy:.2f} %"
@@ -137,25 +137,16 @@ def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Pa
     history = pd.DataFrame(run["history"])
     batches = pd.DataFrame(run["losses"], columns=["examples", "loss"])
     best = history.loc[history.valid_loss.idxmin()]
-    metrics = {
-        "test_accuracy": best.test_accuracy,
-        "test_loss": best.test_loss,
-        "valid_accuracy": best.valid_accuracy,
-        "best_epoch": int(best.epoch),
-        "parameters": models.parameter_count(model),
-        "train_seconds": history.seconds.sum(),
-        "epochs": len(history),
-        "dataset": data.name,
-        "seed": config.seed,
-        "device": str(data.train.labels.device),
-        **experiment.versions(),
-    }
+    metrics = {name: best[name] for name in ("test_accuracy", "test_loss", "valid_accuracy", "valid_loss")}
+    metrics |= {"best_epoch": int(best.epoch), "epochs": len(history), "train_seconds": history.seconds.sum()}
+    metrics |= {"parameters": models.parameter_count(model), "dataset": data.name, "seed": config.seed}
+    metrics |= {"device": str(data.train.labels.device), **experiment.versions()}
     experiment.save_file(folder / "model.pt", run["best"])
     experiment.write_json(folder / "config.json", config)
     experiment.write_json(folder / "metrics.json", metrics)
     experiment.write_csv(folder / "history.csv", history)
     experiment.write_csv(folder / "losses.csv", batches)
-    every = batches[::50]  # as the report drew it
+    every = batches[:: min(50, 1 + len(batches) // 100)]  # 50 as in the report, or a short run has no curve
     test_curve = [0, *history.examples], [untrained_loss, *history.test_loss]
     title = f"Learning {data.name}: {config.preset} recipe"
     plots.save(plots.losses((every.examples, every.loss), test_curve, title), folder / "losses.png")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 import augment
 import models
-from experiment import option
+from experiment import Failure, option
 from loaders import Split
 from muon import Muon
 
@@ -45,7 +45,7 @@ class Recipe:
     dropout: float = option(0.2, "share of conv2's outputs set to zero while training", least=0, most=1)
     batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps while training", least=0)
     augment: float = option(0.0, "strength of random turns, stretches, shifts and bends", least=0)
-    average: float = option(0.0, "share of the steps, the last ones, over which weights are averaged", least=0, most=1)
+    average: float = option(0.0, "share of the steps, the last, that keep a moving average of weights", least=0, most=1)
 
 
 @dataclass
@@ -68,6 +68,9 @@ def fit(
 
     What is random (order, dropout, augmentation) is drawn anew for each pass from `seed` and the pass's number, so
     that a run resumed from an earlier `state` takes the same steps, to the bit, as one that was never stopped.
+
+    Raises:
+        Failure: a weight is infinite or NaN.
     """
     device = train.labels.device
     model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
@@ -108,6 +111,8 @@ def fit(
                 bar.update()
             bar.clear()  # so that the script can print
             losses = torch.stack(losses).tolist()
+            if not all(parameter.isfinite().all() for parameter in model.parameters()):
+                raise Failure(f"the weights grew out of bounds in epoch {epoch + 1}: try a smaller --learning-rate")
             sizes = [len(batch) for batch in order.split(recipe.batch_size)]
             seen = [epoch * len(train) + size for size in itertools.accumulate(sizes)]
             yield Epoch(

@@ -29,7 +29,7 @@ def run(preset: str, seed: int, folder: Path) -> dict:
     assert status == 0, f"train_mnist.py ended with {status}"
     metrics = json.loads((folder / "metrics.json").read_text())
     kept = {name: metrics[name] for name in ("test_accuracy", "valid_accuracy", "test_loss", "best_epoch")}
-    return {"seed": seed, **kept, "seconds": seconds, "peak_megabytes": usage.ru_maxrss / 1024}
+    return {"seed": seed, **kept, "seconds": seconds, "peak_mib": usage.ru_maxrss / 1024}
 
 
 def main(preset: str = "best") -> None:
@@ -43,7 +43,7 @@ def main(preset: str = "best") -> None:
             "test_accuracy_deviation": statistics.stdev(accuracies),
             "valid_accuracy_mean": statistics.mean(row["valid_accuracy"] for row in rows),
             "seconds_median": statistics.median(row["seconds"] for row in rows),
-            "peak_megabytes": max(row["peak_megabytes"] for row in rows),
+            "peak_mib": max(row["peak_mib"] for row in rows),
         },
         rows,
     )

@@ -41,7 +41,18 @@ def test_flags_override_the_preset_and_the_preset_the_defaults():
 
 @pytest.mark.parametrize(
     "argv",
-    ["--epochs 0", "--epochs x", "--lr nan", "--lr -1", "--lr 6", "--dataset c", "--preset best", "--epoch 3", "extra"],
+    [
+        "--epochs 0",
+        "--epochs x",
+        "--lr nan",
+        "--lr inf",
+        "--lr -1",
+        "--lr 6",
+        "--dataset c",
+        "--preset best",
+        "--epoch 3",
+        "extra",
+    ],
 )
 def test_wrong_usage_exits_with_2_and_names_the_flag(argv, capsys):
     with pytest.raises(SystemExit) as exit:
@@ -86,7 +97,7 @@ def test_ctrl_c_names_the_line_that_goes_on(capsys, monkeypatch):
     with pytest.raises(SystemExit) as exit:
         experiment.launch(main, Config, PRESETS)
     assert exit.value.code == 130
-    assert "python x.py --output-dir 'my runs' --resume" in capsys.readouterr().err
+    assert " x.py --output-dir 'my runs' --resume" in capsys.readouterr().err
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -131,9 +142,11 @@ def test_json_of_a_config(tmp_path):
 
 def test_a_checkpoint_fits_its_own_settings_only(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    experiment.save_checkpoint(path, Config(), {"state": torch.ones(2)})
+    experiment.save_checkpoint(path, Config(), "MNIST", {"state": torch.ones(2)})
     practical = Config(show=True, output_dir=Path("elsewhere"), preset="fast")
-    assert torch.equal(experiment.load_checkpoint(path, practical)["state"], torch.ones(2))
+    assert torch.equal(experiment.load_checkpoint(path, practical, "MNIST")["state"], torch.ones(2))
     with pytest.raises(Failure, match=r"--learning-rate 0\.1"):
-        experiment.load_checkpoint(path, Config(learning_rate=0.3))
-    assert experiment.load_checkpoint(tmp_path / "none.pt", Config()) is None
+        experiment.load_checkpoint(path, Config(learning_rate=0.3), "MNIST")
+    with pytest.raises(Failure, match="made with MNIST"):
+        experiment.load_checkpoint(path, Config(), "synthetic digits")
+    assert experiment.load_checkpoint(tmp_path / "none.pt", Config(), "MNIST") is None

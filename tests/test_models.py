@@ -79,6 +79,9 @@ def spoil(path, how):
     if how == "truncated":
         models.save(models.MnistNet(), path)
         path.write_bytes(path.read_bytes()[:-5000])
+    elif how == "half":
+        models.save(models.MnistNet(), path)
+        path.write_bytes(path.read_bytes()[:40_000])
     elif how == "empty":
         path.write_bytes(b"")
     elif how == "text":
@@ -99,7 +102,7 @@ def spoil(path, how):
 
 @pytest.mark.parametrize(
     "how",
-    ["missing", "truncated", "empty", "text", "malicious", "malicious in torch's format", "another network",
+    ["missing", "truncated", "half", "empty", "text", "malicious", "malicious in torch's format", "another network",
      "another shape", "no settings", "a tensor"],
 )  # fmt: skip
 def test_bad_weights_are_named_in_one_line(how, tmp_path, monkeypatch):

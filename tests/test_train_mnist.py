@@ -169,7 +169,7 @@ def test_bad_weights_and_checkpoints(how, name, flag, tmp_path, monkeypatch, her
 @pytest.mark.slow
 def test_a_disk_that_is_full_leaves_what_was_there(tmp_path):
     """No file may grow over 60 kB here, so that the checkpoint cannot be written."""
-    (tmp_path / "checkpoint.pt").write_text("before")
+    (tmp_path / "model.pt").write_text("before")
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -177,8 +177,8 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path):
 
     result = run("train_mnist.py", *SMALL, "--output-dir", str(tmp_path), preexec_fn=limit)
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result.stderr
-    assert (tmp_path / "checkpoint.pt").read_text() == "before"
-    assert not list(tmp_path.glob(experiment.PARTIAL + "*")) and not (tmp_path / "model.pt").exists()
+    assert (tmp_path / "model.pt").read_text() == "before"
+    assert not list(tmp_path.glob(experiment.PARTIAL + "*")) and not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_the_presets_are_what_the_report_and_readme_say():

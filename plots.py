@@ -85,7 +85,7 @@ def accuracies(epochs: Sequence[int], percent: Mapping[str, Sequence[float]], ke
     axis.axvline(kept, color=VALID, alpha=0.6, linestyle=":", label="least validation loss: kept")
     lowest = min(min(percent["valid"]), min(percent["test"]))
     axis.set(title=title, xlabel="epoch", ylabel="accuracy (%)")
-    axis.set_ylim(bottom=lowest - 0.1 * (101 - lowest))  # a first epoch's train accuracy may lie far below
+    axis.set_ylim(lowest - 0.1 * (101 - lowest), 100)  # a first epoch's train accuracy may lie far below
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
     axis.grid(alpha=0.3)

@@ -68,9 +68,6 @@ def fit(
 
     What is random (order, dropout, augmentation) is drawn anew for each pass from `seed` and the pass's number, so
     that a run resumed from an earlier `state` takes the same steps, to the bit, as one that was never stopped.
-
-    Raises:
-        Failure: a weight is infinite or NaN.
     """
     device = train.labels.device
     model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
@@ -89,10 +86,10 @@ def fit(
     ) as bar:
         for epoch in range(first, recipe.epochs):
             torch.manual_seed(1_000_003 * seed + epoch)
-            order = torch.randperm(len(train), device=device)
+            batches = torch.randperm(len(train), device=device).split(recipe.batch_size)
             losses = []
             right = torch.zeros((), dtype=torch.int64, device=device)
-            for i, batch in enumerate(order.split(recipe.batch_size), start=epoch * steps):
+            for i, batch in enumerate(batches, start=epoch * steps):
                 done = i / (recipe.epochs * steps)
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(recipe, done)
@@ -111,9 +108,7 @@ def fit(
                 bar.update()
             bar.clear()  # so that the script can print
             losses = torch.stack(losses).tolist()
-            if not all(parameter.isfinite().all() for parameter in model.parameters()):
-                raise Failure(f"the weights grew out of bounds in epoch {epoch + 1}: try a smaller --learning-rate")
-            sizes = [len(batch) for batch in order.split(recipe.batch_size)]
+            sizes = [len(batch) for batch in batches]
             seen = [epoch * len(train) + size for size in itertools.accumulate(sizes)]
             yield Epoch(
                 number=epoch + 1,
@@ -162,9 +157,15 @@ def predict(model: nn.Module, images: torch.Tensor, batch_size: int = 1000) -> t
 
 
 def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
-    """Mean negative log-likelihood, and accuracy in percent, over all examples of the split."""
+    """Mean negative log-likelihood, and accuracy in percent, over all examples of the split.
+
+    Raises:
+        Failure: the loss is infinite or NaN, as after steps that were far too long.
+    """
     log_probabilities = predict(model, split.images)
     loss = F.nll_loss(log_probabilities, split.labels).item()
+    if not math.isfinite(loss):
+        raise Failure(f"the loss is {loss}, the network is lost: try a smaller --learning-rate")
     return loss, 100 * (log_probabilities.argmax(1) == split.labels).sum().item() / len(split)
 
 

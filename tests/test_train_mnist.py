@@ -143,6 +143,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(finished, tmp_path
         (["--resume", "--epochs", "4", "--output-dir", "{finished}"], 1, "--epochs 3"),
         (["--output-dir", "{folder}/file"], 1, "--output-dir"),
         (["--output-dir", "{folder}/new", "--lr", "1e30", "--optimizer", "sgd"], 1, "--learning-rate"),
+        (["--output-dir", "{folder}/new", "--preset", "quick", "--lr", "1e20"], 1, "--learning-rate"),
         (["--output-dir", "/proc/nowhere"], 1, "--output-dir"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"experiment", "preprocess", "muon"},
+    {"experiment", "preprocess", "muon", "skeletons"},
     {"models", "strokes", "augment"},
     {"loaders"},
     {"training", "plots"},

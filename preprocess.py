@@ -1,18 +1,45 @@
-"""From ink on a picture to what the networks were trained on: MNIST's size, place and grey values.
+"""From any picture to what the networks were trained on: MNIST's size, place and grey values.
 
 MNIST's makers scaled each digit so that its longer side measures 20 pixels and laid it on 28x28 with its
 centre of mass in the middle (LeCun et al., "Gradient-based learning applied to document recognition", 1998).
-Everything that enters a network of this project has gone through the same two steps.
+Everything that enters a network of this project has gone through the same two steps: `center_ink`. What comes from a
+file, a sheet or a camera has first gone through `ink.ink_mask`, which finds the ink, and through `photo_to_mnist` or
+`find_glyphs`, which choose what of it is meant.
 """
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from experiment import Failure
+from glyphs import all_glyphs, main_glyph
+from ink import ink_mask
+
+try:  # photographs of iPhones, where pillow-heif is installed
+    from pillow_heif import register_heif_opener
+except ImportError:
+    pass
+else:
+    register_heif_opener()
 
 MEAN, STD = 0.1307, 0.3081  # of all pixels of MNIST's 60,000 training digits, as a share of full white
 
 SIDE = 28  # pixels, a picture's height and width
 BOX = 20  # pixels, the longer side of the ink
 CENTER = 14  # pixels from the top left: where MNIST keeps the centre of mass; 13.5 would move three digits of four
+
+PIXELS = 64e6  # of a picture, at the most: a phone's 48 megapixels pass, a bomb of 100 does not
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
+PHOTO = 160, 640  # pixels, the longer side a picture of one character is brought to, at the least and the most
+SHEET = 800, 1800  # the same for a sheet of many
+DRAWING = 6 * BOX  # pixels, the longer side of the glyph whose strokes are measured and mended
+STROKE = (
+    1.9,
+    3.4,
+)  # pixels on the finished picture: thinner strokes are widened to the first, wider thinned to the second
 
 
 def center_ink(ink: np.ndarray) -> np.ndarray:
@@ -43,3 +70,123 @@ def center_ink(ink: np.ndarray) -> np.ndarray:
     top, left = min(max(top, 0), SIDE - height), min(max(left, 0), SIDE - width)
     canvas[top : top + height, left : left + width] = glyph
     return canvas
+
+
+def photo_to_mnist(picture: np.ndarray) -> np.ndarray:
+    """What the network should see of a picture that shows one character.
+
+    The character is the largest sharp-edged ink that the picture's border does not cut, with the strokes that
+    belong to it; a second character of its size beside it stays in, so that the answer can be `unclear`.
+
+    Args:
+        picture: (H, W), (H, W, 1), (H, W, 3) blue, green, red, or (H, W, 4) with opacity; uint8, or any other type:
+            uint16 and float are taken from their least to their greatest value.
+
+    Returns:
+        (28, 28) uint8, as MNIST has it: light ink on black, the longer side 20, the centre of mass on (14, 14), the
+        stroke neither thinner nor thicker than MNIST's usual ones. A digit of MNIST comes out as it went in. Black
+        where there is no ink.
+    """
+    picture = _plain(picture)
+    if picture.shape[:2] == (SIDE, SIDE):
+        grey = picture if picture.ndim == 2 else picture[:, :, 0]
+        if np.array_equal(center_ink(grey), grey):
+            return grey.copy()  # it has been through all this before
+    return _finish(main_glyph(ink_mask(picture, *PHOTO)))
+
+
+@dataclass
+class Character:
+    """One character found on a sheet."""
+
+    x: int  # the box of its ink, pixels of the sheet
+    y: int
+    width: int
+    height: int
+    picture: np.ndarray  # (28, 28) uint8, what the network should see, as from photo_to_mnist
+
+
+def find_glyphs(picture: np.ndarray) -> list[Character]:
+    """The characters on a photograph of a whole sheet, in reading order; what the border cuts is left out.
+
+    Args:
+        picture: as for photo_to_mnist.
+    """
+    ink = ink_mask(_plain(picture), *SHEET)
+    characters = []
+    for glyph in all_glyphs(ink):
+        x, y, right, bottom = (
+            round(side / ink.scale) for side in (glyph.x, glyph.y, glyph.x + glyph.width, glyph.y + glyph.height)
+        )
+        characters.append(Character(x, y, max(1, right - x), max(1, bottom - y), _finish(glyph.mask)))
+    return characters
+
+
+def _plain(picture: np.ndarray) -> np.ndarray:
+    """Any array of pixels as (H, W) or (H, W, 3) uint8, what is transparent filled with paper."""
+    if picture.ndim not in (2, 3) or not picture.size or (picture.ndim == 3 and picture.shape[2] not in (1, 2, 3, 4)):
+        raise ValueError(f"no picture: an array of shape {picture.shape}")
+    if picture.dtype != np.uint8:
+        picture = np.nan_to_num(picture.astype(np.float64), posinf=0, neginf=0)
+        low, high = picture.min(), picture.max()
+        picture = np.rint((picture - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    if picture.ndim == 3 and picture.shape[2] in (2, 4):
+        color, opacity = picture[:, :, :-1].astype(np.float32), picture[:, :, -1:].astype(np.float32) / 255
+        seen = (color * opacity).sum() / max(1, opacity.sum() * color.shape[2])
+        paper = 255 if seen < 128 else 0  # ink was drawn to be seen
+        picture = np.rint(color * opacity + paper * (1 - opacity)).astype(np.uint8)
+    return np.ascontiguousarray(picture[:, :, 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture)
+
+
+def _finish(mask: np.ndarray) -> np.ndarray:
+    """One glyph's mask as MNIST's makers would have it, with a stroke of a usual width."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if len(rows) == 0:
+        return np.zeros((SIDE, SIDE), np.uint8)
+    glyph = 255 * mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = DRAWING / max(glyph.shape)
+    size = [max(1, round(side * scale)) for side in reversed(glyph.shape)]  # width, height
+    glyph = cv2.resize(glyph, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    glyph = np.pad(glyph, DRAWING // 4)
+    smooth = cv2.GaussianBlur(glyph, (0, 0), 1.5)
+    drawing = (smooth >= min(128, smooth.max())).astype(np.uint8)
+    # across a straight stroke the distance to its edge is a quarter of its width, on average
+    inside = cv2.distanceTransform(drawing, cv2.DIST_L2, 5)
+    pixel = DRAWING / BOX
+    width = 4 * inside[drawing > 0].mean() / pixel
+    thinnest, thickest = STROKE
+    if width < thinnest:
+        outside = cv2.distanceTransform(1 - drawing, cv2.DIST_L2, 5)
+        drawing = outside <= (thinnest - width) / 2 * pixel
+    elif width > thickest:
+        thinned = inside > (width - thickest) / 2 * pixel
+        drawing = thinned if thinned.any() else drawing
+    return center_ink(255 * drawing.astype(np.uint8))
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """The pixels of a file, upright, with the colours in OpenCV's order, as a camera would give them.
+
+    Returns:
+        (H, W), (H, W, 3) blue, green, red, or (H, W, 4) with opacity; uint8, or uint16 where the file has 16 bits.
+
+    Raises:
+        Failure: no file, no picture, a damaged one, or one of more than 64 megapixels.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > PIXELS:
+                raise Failure(f"{path} has {image.width} x {image.height} pixels, too many: make it smaller")
+            image.draft(None, (SHEET[1], SHEET[1]))  # a JPEG's decoder can reduce by whole factors, much faster
+            image = ImageOps.exif_transpose(image)
+            if image.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
+                image = image.convert("L" if image.mode == "1" else "RGB")
+            elif image.mode in ("P", "PA"):
+                image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+            pixels = np.array(image)
+    except FileNotFoundError:
+        raise Failure(f"there is no {path}") from None
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError):
+        raise Failure(f"{path} is no picture that can be read") from None
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
+    return pixels[:, :, order[pixels.shape[2]]] if pixels.ndim == 3 and pixels.shape[2] in order else pixels

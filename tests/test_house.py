@@ -5,9 +5,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"experiment", "preprocess", "muon", "skeletons"},
-    {"models", "strokes", "augment"},
-    {"loaders"},
+    {"experiment", "ink", "muon", "skeletons"},
+    {"models", "glyphs"},
+    {"preprocess"},
+    {"strokes", "augment"},
+    {"loaders", "paper"},
     {"training", "plots"},
 ]  # a module imports from floors below its own only, a script from all of them
 

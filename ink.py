@@ -1,0 +1,176 @@
+"""Which pixels of a photograph are ink: whatever the pen, the paper, the light and the lines printed on it.
+
+Ink is what is narrower than a certain reach and stands out from the paper around it with sharp edges. The paper is
+what a morphological closing leaves when all that is narrower than the reach has been filled; dividing by it takes
+light and shadow out of the picture. Whether ink is darker or lighter than paper, and the reach, are found first, on
+a reduced picture.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+REDUCED = 160  # pixels, the longer side of the picture that polarity, reach and paper are found on
+WINDOWS = 0.2, 0.35, 0.5  # of the longer side: where the median is paper, since ink is the lesser part
+REACHES = 0.4, 0.15, 0.06  # of the longer side, from a marker that fills the picture to a pen on a sheet
+FAINTEST = 24  # of 255: less contrast than this is no ink
+SHADOW = 16  # of 255: light paper in deeper shadow than this is not made brighter any more
+RULE_LENGTH = 0.15  # of the picture's side: over this length a printed line is straight
+RULE_SLOPES = np.tan(np.radians(np.arange(-11, 12)))
+RULE_WIDTH = 0.03  # of the longer side, at the most
+
+
+@dataclass
+class Ink:
+    """The ink of a picture, at the scale it was looked for."""
+
+    mask: np.ndarray  # (H, W) uint8, 1 where there is ink
+    contrast: np.ndarray  # (H, W) uint8, of each pixel to the paper around it: 0 none to 255 black on white
+    scale: float  # pixels of the mask for each of the picture's
+
+
+def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
+    """Find the ink.
+
+    Args:
+        picture: (H, W) or (H, W, 3) uint8.
+        least, most: pixels; the picture is brought to where its longer side lies between the two.
+    """
+    longer = max(picture.shape[:2])
+    scale = min(max(longer, least), most) / longer
+    picture = _resize(picture, scale)
+    if scale <= 0.5 or longer >= most / 2:
+        picture = cv2.GaussianBlur(picture, (3, 3), 0)  # the sensor's noise, before thresholds see it
+    reduced = _resize(picture, min(1, REDUCED / max(picture.shape[:2])))
+    if reduced.shape != picture.shape:
+        reduced = cv2.medianBlur(reduced, 3)
+    dark = _is_darker(reduced)
+    paper = _paper(reduced, dark, _reach(reduced, dark))
+    paper = cv2.resize(paper, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    contrast = _contrast(picture, paper, dark)
+    floor = _floor(contrast)
+    mask = (contrast >= max(floor, _strength(contrast[contrast >= floor]) / 2)).astype(np.uint8)
+    return Ink(_without_rules(mask), contrast, scale)
+
+
+def _resize(picture: np.ndarray, scale: float) -> np.ndarray:
+    if scale == 1:
+        return picture
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def _square(side: float) -> np.ndarray:
+    return np.ones((int(side) | 1, int(side) | 1), np.uint8)
+
+
+def _edges(picture: np.ndarray) -> np.ndarray:
+    return cv2.morphologyEx(picture, cv2.MORPH_GRADIENT, _square(3)).astype(np.float32)
+
+
+def _is_darker(picture: np.ndarray) -> bool:
+    """Is ink darker than paper? It is the side of the median that differs more, where the picture has sharp edges."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.ndim == 3 else picture
+    edges = _edges(grey)
+    vote = 0.0
+    for window in WINDOWS:
+        difference = cv2.medianBlur(grey, max(3, int(window * max(grey.shape)) | 1)).astype(np.float32) - grey
+        evidence = np.abs(difference) * difference * edges
+        vote += np.log(np.maximum(evidence, 0).sum() + 1) - np.log(np.maximum(-evidence, 0).sum() + 1)
+    return bool(vote >= 0)
+
+
+def _paper(picture: np.ndarray, dark: bool, reach: float) -> np.ndarray:
+    """The picture with everything filled that is narrower than the reach, a share of the longer side."""
+    side = max(3, reach * max(picture.shape[:2]))
+    filled = cv2.morphologyEx(picture, cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN, _square(side))
+    return cv2.blur(filled, (5, 5))
+
+
+def _contrast(picture: np.ndarray, paper: np.ndarray, dark: bool) -> np.ndarray:
+    """How far each pixel is from paper to the strongest ink there could be, in the colour that shows it best."""
+    if dark:
+        contrast = 255 - cv2.divide(picture, cv2.max(paper, 1), scale=255)
+    else:
+        plain = np.median(paper, axis=(0, 1)).astype(np.float32)
+        gain = np.maximum(1, (plain + SHADOW) / (paper + np.float32(SHADOW))) * (255 / np.maximum(255 - plain, 32))
+        contrast = np.minimum(cv2.subtract(picture, paper) * gain, 255).astype(np.uint8)
+    return contrast.max(2) if contrast.ndim == 3 else contrast
+
+
+def _floor(contrast: np.ndarray) -> float:
+    """The contrast that noise does not reach, told from the lesser half of the pixels, which is paper."""
+    counts = np.cumsum(np.bincount(contrast.ravel(), minlength=256))
+    low, middle = np.searchsorted(counts, (0.1 * contrast.size, 0.5 * contrast.size))
+    return max(FAINTEST, middle + 3 * (middle - low))
+
+
+def _strength(contrast: np.ndarray) -> float:
+    """Of the fullest ink among those pixels."""
+    return float(np.percentile(contrast, 95)) if len(contrast) > 3 else 255
+
+
+def _reach(picture: np.ndarray, dark: bool) -> float:
+    """The widest reach, unless a narrower one finds clearly more ink with sharp edges and less of shadows."""
+    contrasts = [_contrast(picture, _paper(picture, dark, reach), dark) for reach in REACHES]
+    edges = _edges(contrasts[0])
+    sharp = [np.minimum(1, edges / np.maximum(1, cv2.dilate(contrast, _square(3)))) for contrast in contrasts]
+    floors = [_floor(contrast) for contrast in contrasts]
+    pairs = zip(contrasts, sharp, floors, strict=True)
+    inks = [contrast[(contrast >= floor) & (sharpness >= 0.5)] for contrast, sharpness, floor in pairs]
+    strength = max((_strength(ink) for ink in inks if len(ink) > 3), default=0)
+    best, most = REACHES[0], -np.inf
+    for reach, contrast, sharpness, floor in zip(REACHES, contrasts, sharp, floors, strict=True):
+        mask = (contrast >= max(floor, strength / 2)).astype(np.uint8)
+        outline = mask > cv2.erode(mask, _square(3))
+        score = ((sharpness[outline] - 0.5) * contrast[outline]).sum()
+        if score > 1.1 * most:
+            best, most = reach, score
+    return best
+
+
+def _without_rules(mask: np.ndarray) -> np.ndarray:
+    """The mask without the lines of ruled and squared paper, mended where they cross ink."""
+    height, width = mask.shape
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(mask)
+    if not ((boxes[1:, 2] > width / 2) | (boxes[1:, 3] > height / 2)).any():
+        return mask
+    rest = mask & ~_rules(mask) & ~np.ascontiguousarray(_rules(np.ascontiguousarray(mask.T)).T)
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(rest)
+    # a 1 that fills the picture is no printed line: something has to be left
+    return rest if boxes[1:, 2:4].max(initial=0) >= 0.1 * max(height, width) else mask
+
+
+def _rules(mask: np.ndarray) -> np.ndarray:
+    """The pixels of lines, thin and straight, that run across the picture from left to right."""
+    height, width = mask.shape
+    piece = np.ones((1, max(9, int(RULE_LENGTH * width))), np.uint8)
+    fat = cv2.dilate(mask, np.ones((3, 1), np.uint8))  # sheared lines have steps
+    found = np.zeros_like(mask)
+    for slope in RULE_SLOPES:
+        shear = np.float32([[1, 0, 0], [slope, 1, -slope * width / 2]])
+        level = cv2.warpAffine(fat, shear, (width, height), flags=cv2.INTER_NEAREST)
+        level = cv2.morphologyEx(level, cv2.MORPH_OPEN, piece)
+        found |= cv2.warpAffine(level, shear, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+    found &= mask
+
+    # pieces of one line are joined across the ink that interrupts them
+    count, names, boxes, _ = cv2.connectedComponentsWithStats(
+        cv2.dilate(found, np.ones((3, width // 10 | 1), np.uint8))
+    )
+    length, thickness, ends = np.zeros((3, count))
+    for i, (x, y, w, h, _) in enumerate(boxes[1:], start=1):
+        profile = (found[y : y + h, x : x + w] & (names[y : y + h, x : x + w] == i)).sum(0)
+        columns = np.flatnonzero(profile)
+        left, right = x + columns[0], x + columns[-1]
+        length[i], thickness[i] = right - left + 1, np.median(profile[columns])
+        ends[i] = (left <= 0.02 * width) + (right >= 0.98 * width - 1)  # how many of them lie on the border
+    long = (length >= 0.6 * width) & (thickness <= RULE_WIDTH * max(mask.shape)) & (ends > 0)
+    rules = long if long.sum() > 1 else long & (ends == 2)
+    if rules.sum() > 1:
+        rules |= (ends > 0) & (thickness <= 1.6 * np.median(thickness[rules]))
+    lines = found & rules[names]
+    rest = mask & ~lines
+    across = int(0.02 * max(mask.shape)) + 5
+    return lines & ~cv2.morphologyEx(rest, cv2.MORPH_CLOSE, np.ones((across | 1, 1), np.uint8))

@@ -66,15 +66,17 @@ def test_the_alphabet_is_whole():
 
 
 def test_letters_are_told_apart():
-    """By least squares over raw pixels, from other writers: far above 1 in 24 for each letter, or its drawings fail."""
-    names = np.repeat(list(skeletons.GREEK), 60)
-    seen, unseen = (strokes.draw(names, seed).reshape(len(names), -1) / 255 for seed in (1, 2))
-    classes, labels = np.unique(names, return_inverse=True)
-    pixels = np.hstack([seen, np.ones((len(seen), 1))])
-    weights = np.linalg.solve(pixels.T @ pixels + 20 * np.eye(785), pixels.T @ np.eye(24)[labels])
-    right = (np.hstack([unseen, np.ones((len(unseen), 1))]) @ weights).argmax(1) == labels
-    assert right.mean() > 0.5
-    assert all(right[labels == i].mean() > 0.25 for i in range(24)), classes
+    """By the nearest of other writers' drawings. Two letters drawn by one table would come to a half each."""
+    names = np.repeat(list(skeletons.GREEK), 100)
+
+    def look(seed: int) -> np.ndarray:
+        coarse = strokes.draw(names, seed).reshape(len(names), 14, 2, 14, 2).mean((2, 4)).reshape(len(names), -1)
+        return coarse / np.linalg.norm(coarse, axis=1, keepdims=True)
+
+    right = names[(look(2) @ look(1).T).argmax(1)] == names
+    share = {name: right[names == name].mean() for name in skeletons.GREEK}
+    assert min(share.values()) > 0.57, share
+    assert right.mean() > 0.75
 
 
 @pytest.mark.slow

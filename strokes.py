@@ -4,7 +4,9 @@ A class is a table of the ways people write it (`skeletons.py`), a way is one or
 list of control points. Every drawing picks a way, a writer, who slants, stretches, hurries and trembles, and a pen.
 A network of train_mnist.py's kind that saw only 60,000 drawings reads 98 % of the real digits in MNIST's
 validation split. The ways were set down and mended by hand over that split's mistakes, the pen by comparing
-the amount of ink; no picture of MNIST was traced or fitted. The letters take over the digits' pen and writers.
+the amount of ink; no picture of MNIST was traced or fitted. The letters take over the digits' pen and writers, with
+a calmer hand. Of them real writing was at hand for alpha, beta and gamma only, to look at and to check by; the other
+21 rest on knowing how they are written and on printed forms.
 """
 
 from collections.abc import Sequence

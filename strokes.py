@@ -1,10 +1,12 @@
-"""Handwritten digits drawn from pen strokes: what the scripts train on where MNIST cannot be downloaded.
+"""Handwritten digits and Greek letters drawn from pen strokes: training data where there is none to download.
 
 A class is a table of the ways people write it (`skeletons.py`), a way is one or more strokes, a stroke is a short
 list of control points. Every drawing picks a way, a writer, who slants, stretches, hurries and trembles, and a pen.
 A network of train_mnist.py's kind that saw only 60,000 drawings reads 98 % of the real digits in MNIST's
 validation split. The ways were set down and mended by hand over that split's mistakes, the pen by comparing
-the amount of ink; no picture of MNIST was traced or fitted.
+the amount of ink; no picture of MNIST was traced or fitted. The letters take over the digits' pen and writers, with
+a calmer hand. Of them real writing was at hand for alpha, beta and gamma only, to look at and to check by; the other
+21 rest on knowing how they are written and on printed forms.
 """
 
 from collections.abc import Sequence
@@ -13,11 +15,13 @@ import cv2
 import numpy as np
 
 from preprocess import BOX, SIDE, center_ink
-from skeletons import SKELETONS
+from skeletons import DIGITS, SKELETONS
 
 ZOOM = 2.4  # pixels of the paper for each of MNIST's; a whole number would leave only a few grey values
 PAPER = 72  # pixels, the side of the sheet: the box and room for the widest pen around it
 SUBPIXEL = 4  # bits: cv2.polylines takes coordinates in sixteenths of a pixel
+TREMOR = 0.04  # of the glyph's size, the usual error of a control point; MNIST's writers filled in forms in haste
+CALM = 0.03  # the same for letters: they have more points to go wrong at and closer neighbours to be taken for
 STEPS = np.linspace(0, 1, 6)[:, None]  # along the piece of curve that belongs to one control point
 
 
@@ -29,8 +33,8 @@ def spline(points: np.ndarray) -> np.ndarray:
     return (curve / 2).reshape(len(points), -1, 2)
 
 
-def write(way: str, count: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Write one way once by each of `count` writers.
+def write(way: str, count: int, rng: np.random.Generator, tremor: float = TREMOR) -> list[np.ndarray]:
+    """Write one way once by each of `count` writers, whose hands are more or less steady around `tremor`.
 
     Returns:
         per stroke (count, T, 2) float: the pen's path, x and y, in a glyph about 1 high around the origin.
@@ -42,11 +46,11 @@ def write(way: str, count: int, rng: np.random.Generator) -> list[np.ndarray]:
     strokes = [np.array([[int(x), int(y)] for x, y in stroke.split()]) for stroke in way.split("/")]
     corners = np.concatenate(strokes)
     middle = (corners.min(0) + corners.max(0)) / 2
-    tremor, haste = 0.04 * np.exp(vary(0.4, 1, 1)), 0.3 * rng.random((count, 1, 1))
+    trembling, haste = tremor * np.exp(vary(0.4, 1, 1)), 0.3 * rng.random((count, 1, 1))
     curves = []
     for stroke in strokes:
-        points = (stroke - middle) / 9 + vary(0.03, 1, 2) + tremor * vary(1, *stroke.shape)
-        points[:, [0, -1]] += tremor * vary(1, 2, 2)  # a pen lands and lifts less surely than it runs
+        points = (stroke - middle) / 9 + vary(0.03, 1, 2) + trembling * vary(1, *stroke.shape)
+        points[:, [0, -1]] += trembling * vary(1, 2, 2)  # a pen lands and lifts less surely than it runs
         # haste rounds off what lies between two points
         shortcut = (points[:, :-2] + points[:, 2:]) / 2
         points[:, 1:-1] += haste * (shortcut - points[:, 1:-1])
@@ -93,7 +97,7 @@ def draw(names: Sequence[str], seed: int) -> np.ndarray:
     """Draw one glyph per name, each by another writer.
 
     Args:
-        names: N keys of SKELETONS, such as "7".
+        names: N keys of SKELETONS, such as "7" or "gamma".
         seed: the same names and seed give the same bytes.
 
     Returns:
@@ -105,10 +109,11 @@ def draw(names: Sequence[str], seed: int) -> np.ndarray:
     for name in np.unique(names):
         frequencies, ways = zip(*SKELETONS[name], strict=True)
         places = np.flatnonzero(names == name)
+        tremor = TREMOR if name in DIGITS else CALM
         picks = rng.choice(len(ways), len(places), p=np.array(frequencies) / sum(frequencies))
         for pick in np.unique(picks):
             picked = places[picks == pick]
-            pictures[picked] = ink(write(ways[pick], len(picked), rng), rng)
+            pictures[picked] = ink(write(ways[pick], len(picked), rng, tremor), rng)
     return pictures
 
 

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"experiment", "preprocess", "muon", "skeletons"},
     {"models", "strokes", "augment"},
-    {"loaders"},
+    {"loaders", "paper"},
     {"training", "plots"},
 ]  # a module imports from floors below its own only, a script from all of them
 

@@ -15,6 +15,8 @@ from skeletons import SKELETONS
 from strokes import write_once
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
+Glyph = list[np.ndarray]  # a character's strokes, each (T, 2): the pen's path, x and y, in millimetres or pixels
+Camera = Callable[[np.ndarray], np.ndarray]  # millimetres (N, 2) to pixels (N, 2)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Conditions:
     gap: float = 0.25  # between neighbours, at the least, as a share of their height; 0.05 is nearly touching
     turn: float = 0.0  # degrees, clockwise
     tilt: tuple[float, float] = (0.0, 0.0)  # 0.2: the right (or lower) border is 20 % further away than the middle
-    curl: float = 0.0  # how far the paper bulges, as a share of the picture's height
+    curl: float = 0.0  # how far the paper bulges, as a share of the picture
     light: str = "even"
     tint: float = 0.0  # -1 cold to 1 warm
     blur: float = 0.0  # pixels, the standard deviation
@@ -73,7 +75,7 @@ class Conditions:
 
     @classmethod
     def random(cls, rng: np.random.Generator, **fixed: object) -> "Conditions":
-        """What may befall a photograph, all but the `fixed`."""
+        """What may befall a photograph, all but the `fixed`; who fixes a dark paper fixes a light pen too."""
         long = int(64 * 2 ** rng.uniform(0, 6))  # up to 4096, and 12 megapixels
         size = [(long, long), (long, long * 3 // 4), (long * 3 // 4, long)][rng.integers(3)]
         size = fixed.get("size", (max(64, size[0]), max(64, size[1])))
@@ -85,9 +87,9 @@ class Conditions:
             "paper": str(rng.choice(papers)),
             "pattern": "plain" if pen == "chalk" else str(rng.choice(list(PATTERNS))),
             "fill": rng.uniform(max(0.2, 24 / min(size)), 0.9),
-            "place": tuple(rng.uniform(0.04, 0.96, 2)),
+            "place": tuple(rng.uniform(0.04, 0.96, 2).tolist()),
             "turn": float(np.clip(rng.normal(0, 4), -10, 10)),
-            "tilt": tuple(rng.uniform(-0.12, 0.12, 2)),
+            "tilt": tuple(rng.uniform(-0.12, 0.12, 2).tolist()),
             "curl": rng.uniform(0, 0.012),
             "light": str(rng.choice(LIGHTS[1:])),
             "tint": rng.uniform(-1, 1),
@@ -121,17 +123,16 @@ def photograph(rows: Sequence[Sequence[str]], seed: int, conditions: Conditions)
     radius = max(0.6, scale * pen.width / 2 * writer.uniform(0.85, 1.2))
     boxes = [ink(layer, [camera(stroke) for stroke in glyph], radius, pen, writer) for glyph in glyphs]
     if conditions.neighbours:
-        for glyph in strangers(boxes, scale * pen.letter, conditions.size, writer):
+        for glyph in strangers(boxes, conditions, scale * pen.letter, writer):
             ink(layer, glyph, radius, pen, writer)
     # pencil and chalk catch on the peaks of the paper, the more so where they press less
     grain = sum(texture(layer.shape, size * scale * max(1, pen.width), scene) for size in (0, 0.06, 0.15)) / 1.7
     layer *= np.clip(layer + 0.4 - pen.grain * (0.45 + 0.3 * grain), 0, 0.95)
     blend(picture, pen.colour, layer)
-    for _ in range(conditions.specks):
-        crumb(picture, scale, scene)
-
-    picture *= light(conditions, scene)[:, :, None]
-    picture *= np.exp(conditions.tint * np.array([-0.1, -0.01, 0.05], np.float32))
+    for colour in scene.choice([(40, 60, 80), (90, 120, 150), (60, 60, 60)], conditions.specks).tolist():
+        spot, axes = scene.integers(conditions.size).tolist(), np.maximum(1, scale * scene.uniform(0.08, 0.3, 2))
+        cv2.ellipse(picture, spot, axes.astype(int).tolist(), scene.uniform(0, 180), 0, 360, colour, -1)
+    picture *= light(conditions, scene)
     return expose(picture, conditions, sensor), boxes
 
 
@@ -150,8 +151,8 @@ def blend(picture: np.ndarray, colour: Sequence[float] | np.ndarray, share: np.n
             picture[strip] += share[strip, :, None] * (colour[strip] - picture[strip])
 
 
-def lay_out(rows: Sequence[Sequence[str]], conditions: Conditions, rng: np.random.Generator) -> list[list[np.ndarray]]:
-    """Write rows on the paper: per character, in reading order, its strokes of (T, 2) millimetres."""
+def lay_out(rows: Sequence[Sequence[str]], conditions: Conditions, rng: np.random.Generator) -> list[Glyph]:
+    """Write rows on the paper: per character, in reading order, its strokes in millimetres."""
     pen, pitch = PENS[conditions.pen], PATTERNS[conditions.pattern]
     step = 1.45 * pen.letter
     if pitch:
@@ -173,11 +174,8 @@ def lay_out(rows: Sequence[Sequence[str]], conditions: Conditions, rng: np.rando
     return glyphs
 
 
-Camera = Callable[[np.ndarray], np.ndarray]
-
-
-def aim(glyphs: list[list[np.ndarray]], conditions: Conditions, rng: np.random.Generator) -> tuple[Camera, float]:
-    """Find where to stand: the map from millimetres (N, 2) to pixels (N, 2), and its pixels per millimetre."""
+def aim(glyphs: list[Glyph], conditions: Conditions, rng: np.random.Generator) -> tuple[Camera, float]:
+    """Find where to stand: the map from the paper to the picture, and its pixels per millimetre."""
     points = np.concatenate([stroke for glyph in glyphs for stroke in glyph])
     points = np.concatenate([points - PENS[conditions.pen].width, points + PENS[conditions.pen].width])
     middle, reach = (points.min(0) + points.max(0)) / 2, np.ptp(points, axis=0).max() / 2 / conditions.fill
@@ -185,22 +183,19 @@ def aim(glyphs: list[list[np.ndarray]], conditions: Conditions, rng: np.random.G
     size, phase = np.array(conditions.size), rng.uniform(0, np.pi)
 
     def look(points: np.ndarray) -> np.ndarray:
-        seen = (points - middle) @ np.array([[cos, sin], [-sin, cos]])
-        return seen / np.maximum(1 + seen @ np.array(conditions.tilt)[:, None] / reach, 0.15)
+        x, y = ((points - middle) / reach @ np.array([[cos, sin], [-sin, cos]])).T
+        y = y + 2 * conditions.curl * np.sin(1.5 * x + phase)
+        # what lies further away is smaller; nothing lies behind the camera
+        return np.stack([x, y], axis=1) / np.maximum(1 + np.stack([x, y], axis=1) @ conditions.tilt, 0.15)[:, None]
 
     low, high = look(points).min(0), look(points).max(0)
     scale = conditions.fill * (size / (high - low)).min()
     corner = np.array(conditions.place) * (size - scale * (high - low)) - scale * low
-
-    def camera(points: np.ndarray) -> np.ndarray:
-        x, y = (scale * look(points) + corner).T
-        return np.stack([x, y + conditions.curl * size[1] * np.sin(3 * x / size[0] + phase)], axis=1)
-
-    return camera, scale
+    return lambda points: scale * look(points) + corner, scale / reach
 
 
 def sheet(
-    glyphs: list[list[np.ndarray]], camera: Camera, scale: float, conditions: Conditions, rng: np.random.Generator
+    glyphs: list[Glyph], camera: Camera, scale: float, conditions: Conditions, rng: np.random.Generator
 ) -> np.ndarray:
     """The paper with its lines, before anyone wrote on it, and the desk around: (H, W, 3) float32."""
     width, height = conditions.size
@@ -241,7 +236,7 @@ def sheet(
     elif conditions.pattern == "dotted":
         dots = camera(np.stack(np.meshgrid(ticks, ticks), axis=2).reshape(-1, 2))
         dots = np.rint(16 * dots[((dots > 0) & (dots < conditions.size)).all(1)]).astype(np.int32)
-        rule([np.stack([dot, dot + 1]) for dot in dots], 0.6, (150, 145, 140))
+        rule([np.stack([dot, dot + 1]) for dot in dots], 0.45, (150, 145, 140))
 
     if conditions.edge:
         # on the side with the most room, between the writing and the picture's border
@@ -252,33 +247,35 @@ def sheet(
         beyond = np.zeros(shape, np.uint8)
         outline = np.concatenate([trace(axis, end), trace(axis, sign * far)[::-1]])
         cv2.fillPoly(beyond, [outline], 255, cv2.LINE_AA, shift=4)
-        blend(picture, desk(beyond, scale, rng), beyond * np.float32(1 / 255))
+        if beyond.any():  # a turned page may keep the picture's border
+            x, y, width, height = cv2.boundingRect(beyond)
+            part = slice(y, y + height), slice(x, x + width)
+            blend(picture[part], desk(beyond[part], scale, rng), beyond[part] * np.float32(1 / 255))
     return picture
 
 
 def desk(beyond: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
     """What the paper lies on, (H, W, 3) float32, darker where the paper, `beyond` being 0, throws its shadow."""
-    shape, kind = beyond.shape, rng.choice(["wood", "plain", "cloth"])
-    tone, colour = 0.97 + 0.03 * texture(shape, 1, rng), [(58, 56, 56), (110, 122, 128)][rng.integers(2)]
+    shape, kind = beyond.shape, rng.choice(["wood", "cloth", "steel"])
+    tone, colour = 0.97 + 0.03 * texture(shape, 1, rng), (106, 104, 98)
     if kind == "wood":
-        tone += 0.1 * texture(shape, (0.8 * scale, 40 * scale), rng)
-        tone, colour = tone + 0.1 * texture(shape, (4 * scale, 90 * scale), rng), (62, 98, 142)
-    elif kind == "cloth":
+        colour = (62, 98, 142)
+        tone += 0.1 * (texture(shape, (0.8 * scale, 40 * scale), rng) + texture(shape, (4 * scale, 90 * scale), rng))
+    if kind == "cloth":
+        colour = (118, 84, 70)
         tone += 0.08 * texture(shape, 0.5 * scale, rng)
         for axis in (0, 1):  # checks of 3 mm
             stripe = np.sin(np.arange(shape[axis]) / scale) > 0
             tone += np.expand_dims(0.25 * stripe.astype(np.float32) - 0.1, 1 - axis)
-        colour = (118, 84, 70)
-    height = max(1, 0.8 * scale)
-    small = (
-        cv2.resize(beyond, None, fx=2 / height, fy=2 / height, interpolation=cv2.INTER_AREA) if height > 2 else beyond
-    )
+    # the shadow is as soft as the paper lies high, some 2 mm of it; a small picture of it is enough
+    zoom = min(1, 2.5 / scale)
+    small = cv2.resize(beyond, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
     lit = cv2.resize(cv2.GaussianBlur(small, (0, 0), 2), shape[::-1], interpolation=cv2.INTER_LINEAR)
     return (tone * (0.4 + 0.6 / 255 * lit))[:, :, None] * np.array(colour, np.float32)
 
 
-def ink(layer: np.ndarray, strokes: list[np.ndarray], radius: float, pen: Pen, rng: np.random.Generator) -> Box:
-    """Run a pen along paths of pixels: add its cover, 0 to 1, to the layer (H, W) and say where it went."""
+def ink(layer: np.ndarray, strokes: Glyph, radius: float, pen: Pen, rng: np.random.Generator) -> Box:
+    """Run a pen along paths in pixels: add its cover, 0 to 1, to the layer (H, W), and say where ink is."""
     path = np.concatenate(strokes)
     margin = int(2 * radius) + 2
     corner = np.floor(path.min(0)).astype(int) - margin
@@ -305,67 +302,46 @@ def ink(layer: np.ndarray, strokes: list[np.ndarray], radius: float, pen: Pen, r
     return box
 
 
-def strangers(
-    boxes: list[Box], letter: float, size: tuple[int, int], rng: np.random.Generator
-) -> list[list[np.ndarray]]:
+def strangers(boxes: list[Box], conditions: Conditions, letter: float, rng: np.random.Generator) -> list[Glyph]:
     """What else was written, on each side with room for it, half cut off by the picture's border; in pixels."""
     corners = np.array([[x, y, x + width, y + height] for x, y, width, height in boxes])
     low, high = corners[:, :2].min(0), corners[:, 2:].max(0)
+    rooms = np.concatenate([low, conditions.size - high])
     glyphs = []
-    for side, room in enumerate([*low, *(size - high)]):
-        if room > letter:
+    for side, room in enumerate(rooms):
+        on_desk = conditions.edge and side == rooms.argmax()
+        if room > letter and not on_desk:
             place = (low + high) / 2
-            place[side % 2] = [0, size[side % 2]][side // 2]
+            place[side % 2] = [0, conditions.size[side % 2]][side // 2]
             path = write_once(str(rng.choice(list(SKELETONS))), rng)
             glyphs.append([letter * stroke + place for stroke in path])
     return glyphs
 
 
-def crumb(picture: np.ndarray, scale: float, rng: np.random.Generator) -> None:
-    """Drop one speck of something, in place."""
-    height, width = picture.shape[:2]
-    axes = np.maximum(1, rng.uniform(0.1, 0.5, 2) * scale)
-    side = int(3 * axes.max()) + 2
-    x, y = int(rng.integers(width)), int(rng.integers(height))
-    spot = np.zeros((2 * side, 2 * side), np.uint8)
-    cv2.ellipse(spot, (side, side), axes.astype(int).tolist(), rng.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
-    left, top = min(side, x), min(side, y)
-    seen = picture[y - top : y + side, x - left : x + side]
-    spot = spot[side - top :, side - left :][: seen.shape[0], : seen.shape[1]].astype(np.float32) / 255
-    blend(seen, [(40, 60, 80), (90, 120, 150), (60, 60, 60)][rng.integers(3)], 0.8 * spot)
-
-
 def light(conditions: Conditions, rng: np.random.Generator) -> np.ndarray:
-    """How brightly each pixel is lit, (H, W) float32 up to about 1."""
-    width, height = conditions.size
+    """How much blue, green and red falls on each pixel: (H, W, 3) float32, about 1 where it is brightest."""
     y, x = np.mgrid[-1:1:120j, -1:1:160j]
     angle, (u, v) = rng.uniform(0, 2 * np.pi), rng.uniform(-0.6, 0.6, 2)
     field = np.ones_like(x)
-    if conditions.light != "even":  # no real light is
+    if conditions.light != "even":  # as no real light is
         field -= 0.06 * (1 + x * np.cos(angle) + y * np.sin(angle))
     if conditions.light == "slanting":
         field *= 0.75 + 0.25 * (x * np.cos(angle) + y * np.sin(angle))
     if conditions.light == "vignette":
         field /= (1 + 0.15 * (x**2 + y**2)) ** 2
     if conditions.light == "lamp":
-        field *= 0.45 + 0.6 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 0.9)
+        field *= 0.55 + 0.5 * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 0.9)
     if conditions.light == "shadow":  # of a hand that reaches into the light
         shade, wrist = np.zeros(x.shape, np.uint8), np.array([80 + 60 * u, 60 + 60 * v])
-        # degrees from the arm, length, thickness: the arm itself, backwards, the palm, the fingers, the thumb
-        for turn, length, thick in [
-            (180, 200, 24),
-            (0, 14, 32),
-            (-16, 42, 9),
-            (-3, 47, 9),
-            (9, 44, 9),
-            (22, 36, 8),
-            (-52, 34, 10),
-        ]:
+        # degrees away from the arm, length, thickness: the arm itself, the palm, four fingers and the thumb
+        hand = [(180, 250, 34), (0, 20, 46), (-15, 66, 12), (-4, 74, 13), (8, 70, 12), (20, 58, 11), (-50, 50, 14)]
+        for turn, length, thick in hand:
             way = angle + np.radians(turn)
             tip = wrist + length * np.array([np.cos(way), np.sin(way)])
             cv2.line(shade, wrist.astype(int).tolist(), tip.astype(int).tolist(), 255, thick)
         field *= 1 - 0.42 * cv2.GaussianBlur(shade, (0, 0), rng.uniform(2, 6)) / 255
-    return cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    tinted = field[:, :, None] * np.exp(conditions.tint * np.array([-0.1, -0.01, 0.05]))
+    return cv2.resize(tinted.astype(np.float32), conditions.size, interpolation=cv2.INTER_LINEAR)
 
 
 def expose(picture: np.ndarray, conditions: Conditions, rng: np.random.Generator) -> np.ndarray:
@@ -374,6 +350,6 @@ def expose(picture: np.ndarray, conditions: Conditions, rng: np.random.Generator
         picture = cv2.GaussianBlur(picture, (0, 0), conditions.blur)
     if conditions.noise:
         picture += conditions.noise * rng.standard_normal((*picture.shape[:2], 1), dtype=np.float32)
-    picture = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-    packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, conditions.quality])[1]
+    np.clip(np.rint(picture, out=picture), 0, 255, out=picture)
+    packed = cv2.imencode(".jpg", picture.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, conditions.quality])[1]
     return cv2.imdecode(packed, cv2.IMREAD_COLOR)

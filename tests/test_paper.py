@@ -63,6 +63,7 @@ def test_boxes_stay_true_in_any_photograph():
         plain = {"pattern": "plain", "edge": False, "neighbours": False, "specks": 0, "light": "even", "tint": 0.0}
         bare, same = photograph(["38"], seed, replace(case, **plain, blur=0.0, noise=0.0, quality=100))
         assert boxes == same
+        assert all(x >= 0 and y >= 0 and x + wide <= 320 and y + high <= 240 for x, y, wide, high in boxes)
         rows, columns = np.nonzero(darkness(bare) > 120)
         low, high = np.min([box[:2] for box in boxes], 0), np.max([np.add(box[:2], box[2:]) for box in boxes], 0)
         assert abs(np.array([columns.min(), rows.min()]) - low).max() <= 1
@@ -143,6 +144,14 @@ def test_a_turn_is_clockwise():
         assert slope == pytest.approx(turn, abs=3)
 
 
+def test_what_is_tilted_away_is_smaller():
+    def narrowing(**tilted):
+        widths = [box[2] for box in photograph(["0000000"], 0, replace(CLEAN, size=(900, 300), fill=0.9, **tilted))[1]]
+        return widths[-1] / widths[0]
+
+    assert narrowing(tilt=(0.2, 0.0)) < 0.8 * narrowing() and narrowing(tilt=(-0.2, 0.0)) > 1.25 * narrowing()
+
+
 def test_the_page_ends_in_the_picture_but_never_through_ink():
     for seed in range(6):
         case = replace(CLEAN, fill=0.4, place=(0.2, 0.4), turn=5.0)
@@ -157,6 +166,13 @@ def test_neighbours_hang_over_the_border_and_keep_off_the_ink():
     _, ((x, y, width, height),) = photograph(["6"], 0, replace(CLEAN, fill=0.3))
     border = np.concatenate([moved[0], moved[-1], moved[:, 0], moved[:, -1]])
     assert border.any() and not moved[y - 4 : y + height + 4, x - 4 : x + width + 4].any()
+
+
+def test_nobody_writes_on_the_desk():
+    case = replace(CLEAN, fill=0.3, place=(0.2, 0.5))
+    desk = changed(["6"], case, edge=True) > 60
+    letters = changed(["6"], replace(case, edge=True), neighbours=True) > 60
+    assert desk.any() and letters.any() and not (desk & letters).any()
 
 
 def test_specks_are_as_many_as_asked_for():

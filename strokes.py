@@ -69,6 +69,13 @@ def write(way: str, count: int, rng: np.random.Generator, tremor: float = TREMOR
     return np.split(path, np.cumsum([curve.shape[1] for curve in curves])[:-1], axis=1)
 
 
+def write_once(name: str, rng: np.random.Generator) -> list[np.ndarray]:
+    """Write a character in one of its ways: per stroke (T, 2) float, in a glyph about 1 high around the origin."""
+    frequencies, ways = zip(*SKELETONS[name], strict=True)
+    pick = rng.choice(len(ways), p=np.array(frequencies) / sum(frequencies))
+    return [stroke[0] for stroke in write(ways[pick], 1, rng)]
+
+
 def ink(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """Ink the paths of N glyphs, each with its own pen: (N, T, 2) per stroke -> (N, 28, 28) uint8."""
     path = np.concatenate(strokes, axis=1)

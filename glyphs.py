@@ -95,11 +95,15 @@ def all_glyphs(ink: Ink) -> list[Glyph]:
     parts = Parts(ink)
     if not len(parts):
         return []
-    solid = ~parts.cut & (parts.contrast > 0.5 * np.median(parts.contrast[_large(parts.size)]))
-    tall = _large(np.where(solid, parts.size, 0))
-    if not tall.any():
+    whole = ~parts.cut
+    if not whole.any():
         return []
-    letter = np.median(parts.size[tall])  # pixels, the usual height
+    # half of all ink is in parts of this size and more: a few characters outweigh any number of specks
+    order = np.argsort(np.where(whole, parts.size, 0))
+    weight = np.cumsum((parts.area * parts.contrast * whole)[order])
+    letter = parts.size[order][np.searchsorted(weight, weight[-1] / 2)]
+    tall = whole & (parts.size > 0.5 * letter)
+    solid = whole & (parts.contrast > 0.5 * np.median(parts.contrast[tall]))
     sharp = parts.sharpness > 0.5 * np.median(parts.sharpness[tall])
     kept = np.flatnonzero(solid & sharp & (parts.size > 0.12 * letter) & (parts.size < 4 * letter))
     groups = _join(parts, kept, letter)
@@ -112,12 +116,6 @@ def all_glyphs(ink: Ink) -> list[Glyph]:
         mask = np.isin(parts.names[y:bottom, x:right], 1 + group).astype(np.uint8)
         glyphs.append(Glyph(int(x), int(y), int(right - x), int(bottom - y), mask))
     return _in_reading_order(glyphs, letter)
-
-
-def _large(size: np.ndarray) -> np.ndarray:
-    """The parts that are neither specks nor broken pieces: at least half as large as the tenth largest or so."""
-    ranked = np.sort(size)[::-1]
-    return size >= 0.45 * max(1, ranked[min(len(ranked) - 1, len(ranked) // 20)])
 
 
 def _join(parts: Parts, kept: np.ndarray, letter: float) -> list[np.ndarray]:

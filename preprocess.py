@@ -7,6 +7,8 @@ file, a sheet or a camera has first gone through `ink.ink_mask`, which finds the
 `find_glyphs`, which choose what of it is meant.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,14 +97,14 @@ def photo_to_mnist(picture: np.ndarray) -> np.ndarray:
     return _finish(main_glyph(ink_mask(picture, *PHOTO)))
 
 
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels
+
+
 @dataclass
 class Character:
     """One character found on a sheet."""
 
-    x: int  # the box of its ink, pixels of the sheet
-    y: int
-    width: int
-    height: int
+    box: Box  # of its ink
     picture: np.ndarray  # (28, 28) uint8, what the network should see, as from photo_to_mnist
 
 
@@ -118,7 +120,8 @@ def find_glyphs(picture: np.ndarray) -> list[Character]:
         x, y, right, bottom = (
             round(side / ink.scale) for side in (glyph.x, glyph.y, glyph.x + glyph.width, glyph.y + glyph.height)
         )
-        characters.append(Character(x, y, max(1, right - x), max(1, bottom - y), _finish(glyph.mask)))
+        box = x, y, max(1, right - x), max(1, bottom - y)
+        characters.append(Character(box, _finish(glyph.mask)))
     return characters
 
 
@@ -177,7 +180,6 @@ def read_picture(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             if image.width * image.height > PIXELS:
                 raise Failure(f"{path} has {image.width} x {image.height} pixels, too many: make it smaller")
-            image.draft(None, (SHEET[1], SHEET[1]))  # a JPEG's decoder can reduce by whole factors, much faster
             image = ImageOps.exif_transpose(image)
             if image.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
                 image = image.convert("L" if image.mode == "1" else "RGB")
@@ -190,3 +192,62 @@ def read_picture(path: Path) -> np.ndarray:
         raise Failure(f"{path} is no picture that can be read") from None
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
     return pixels[:, :, order[pixels.shape[2]]] if pixels.ndim == 3 and pixels.shape[2] in order else pixels
+
+
+@dataclass
+class Sample:
+    """One character of handwriting, from a file."""
+
+    file: Path
+    label: str | None  # where it is known
+    box: Box | None  # on a sheet of several
+    photo: np.ndarray  # uint8, the character alone, as it was photographed
+    picture: np.ndarray  # (28, 28) uint8, what the network should see
+
+
+def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[str]]:
+    """The handwriting in a picture, a folder or nested folders.
+
+    The label is the name of the folder, or else the first digit that stands alone, or the first of the names, in the
+    file's name. A picture in a folder of a name shows one character, or four and more of them; any other picture with
+    several characters is a sheet, whose characters have no label.
+
+    Args:
+        names: the classes, such as "7" or "alpha".
+
+    Returns:
+        the samples, by file and in reading order; a line for each file that could not be read.
+
+    Raises:
+        Failure: no such path, no pictures in it, or none that can be read.
+    """
+    if not path.exists():
+        raise Failure(f"there is no {path}: give a picture or a folder of pictures")
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise Failure(
+            f"{path} holds no pictures ({' '.join(sorted(SUFFIXES))}): put some there, or name another folder"
+        )
+    samples, faults = [], []
+    for file in files:
+        try:
+            photo = read_picture(file)
+        except Failure as failure:
+            faults.append(str(failure))
+        else:
+            samples += _samples(file, photo, names)
+    if not samples:
+        raise Failure(f"{faults[0]}: give pictures such as PNG or JPEG" if len(faults) == 1 else
+                      f"none of the {len(faults)} files in {path} can be read ({faults[0]})")  # fmt: skip
+    return samples, faults
+
+
+def _samples(file: Path, photo: np.ndarray, names: Sequence[str]) -> list[Sample]:
+    folder = next((parent.name.lower() for parent in file.parents if parent.name.lower() in names), None)
+    words = re.findall(r"(?<!\d)\d(?!\d)|[a-z]+", file.stem.lower())
+    label = folder or next((word for word in words if word in names), None)
+    characters = find_glyphs(photo)
+    if len(characters) < (4 if folder else 3 if label else 2):
+        return [Sample(file, label, None, photo, photo_to_mnist(photo))]
+    crops = [photo[y : y + height, x : x + width] for x, y, width, height in (c.box for c in characters)]
+    return [Sample(file, folder, c.box, crop, c.picture) for c, crop in zip(characters, crops, strict=True)]

@@ -45,6 +45,7 @@ class Recipe:
     dropout: float = option(0.2, "share of conv2's outputs set to zero while training", least=0, most=1)
     batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps while training", least=0)
     augment: float = option(0.0, "strength of random turns, stretches, shifts and bends", least=0)
+    decline: float = option(0.0, "weight of outliers, which no class may be sure of", least=0)
     average: float = option(0.0, "share of the steps, the last, that keep a moving average of weights", least=0, most=1)
 
 
@@ -66,10 +67,13 @@ def fit(
 ) -> Iterator[Epoch]:
     """Train a copy of `model` on the device that holds `train`, and yield after each pass.
 
+    Examples of label -1 are outliers, of no class: the network learns to be sure of nothing there.
+
     What is random (order, dropout, augmentation) is drawn anew for each pass from `seed` and the pass's number, so
     that a run resumed from an earlier `state` takes the same steps, to the bit, as one that was never stopped.
     """
     device = train.labels.device
+    known = max(1, (train.labels >= 0).sum().item())
     model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
     models.add_norms(model, recipe.batch_norm)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
@@ -97,9 +101,9 @@ def fit(
                 if recipe.augment:
                     images = augment.warp(images, recipe.augment)
                 log_probabilities = model(images)
-                loss = F.nll_loss(log_probabilities, labels)
+                loss, outlier_loss = _losses(log_probabilities, labels)
                 optimizer.zero_grad()
-                loss.backward()
+                (loss + recipe.decline * outlier_loss).backward()
                 optimizer.step()
                 if done >= 1 - recipe.average and i % AVERAGE_EVERY == 0:
                     averaged.update_parameters(model)
@@ -114,7 +118,7 @@ def fit(
                 number=epoch + 1,
                 examples=seen[-1],
                 loss=sum(losses) / len(train),
-                accuracy=100 * right.item() / len(train),
+                accuracy=100 * right.item() / known,
                 batch_losses=[(at, loss / size) for at, loss, size in zip(seen, losses, sizes, strict=True)],
                 model=_finished(averaged.module if averaged.n_averaged else model),
                 state={
@@ -124,6 +128,17 @@ def fit(
                     "optimizer": optimizer.state_dict(),
                 },
             )
+
+
+def _losses(log_probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean negative log-likelihood of the examples; of outliers, of the event that the likeliest class is wrong.
+
+    Both are per example of a known class, so that a batch with few outliers does not make more of them.
+    """
+    known = (labels >= 0).sum().clamp(min=1)
+    likelihood = F.nll_loss(log_probabilities, labels, ignore_index=-1, reduction="sum") / known
+    greatest = log_probabilities.amax(1).exp().clamp(max=1 - 1e-6)  # or the logarithm would be infinite
+    return likelihood, -(torch.log1p(-greatest) * (labels < 0)).sum() / known
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:

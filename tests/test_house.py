@@ -9,7 +9,7 @@ FLOORS = [
     {"models", "glyphs"},
     {"preprocess"},
     {"strokes", "augment"},
-    {"loaders", "paper"},
+    {"loaders", "outliers", "paper"},
     {"training", "plots"},
 ]  # a module imports from floors below its own only, a script from all of them
 

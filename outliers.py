@@ -1,0 +1,177 @@
+"""Pictures of what is no digit, for a network to learn that it may decline.
+
+Hendrycks, Mazeika and Dietterich, "Deep anomaly detection with outlier exposure", 2019, showed a network pictures of
+other things while it trained; theirs were natural images, and pen strokes of other scripts went on being taken for
+digits. These here are made of pen strokes: drawn ones (scribbles, letters), and MNIST's own (cut, mixed, turned,
+two at a time), beside shapes, textures and noise.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+import strokes
+from preprocess import SIDE, center_ink
+from skeletons import DIGITS, SKELETONS
+
+DIGIT_LIKE = {"omicron", "iota", "delta", "sigma", "zeta"}  # letters that are a digit in some hand
+LETTERS = sorted(SKELETONS.keys() - DIGITS.keys() - DIGIT_LIKE)
+# what is left of a digit that no one would take for one: the top, bottom, left or right half
+HALVES = {0: "tb", 2: "tblr", 3: "tbl", 4: "tl", 5: "tblr", 6: "tr", 7: "tl", 8: "l", 9: "l"}
+# turned to the left, to the right, mirrored, upside down: those that are no digit then
+TURNS = {2: "lr", 3: "lrm", 4: "lrmu", 5: "lr", 6: "lrm", 7: "lrmu", 9: "lrm"}
+TURN = {"l": np.rot90, "r": lambda digit: np.rot90(digit, 3), "m": np.fliplr, "u": np.flipud}
+
+
+def scribbles(count: int, rng: np.random.Generator) -> np.ndarray:
+    """One to five strokes through points anywhere: (count, 28, 28) uint8, as all of these."""
+    pictures = []
+    while len(pictures) < count:
+        parts = 1 + rng.binomial(4, 0.35)
+        # one short stroke alone could be a 1 or a 7
+        lengths = (
+            np.where(rng.random(parts) < 0.35, 2, rng.integers(3, 8, parts)) if parts > 1 else [rng.integers(5, 9)]
+        )
+        points = [np.repeat(rng.integers(0, 10, (n, 2)), rng.choice([1, 1, 1, 2], n), axis=0) for n in lengths]
+        way = " / ".join(" ".join(f"{x}{y}" for x, y in stroke) for stroke in points)
+        pictures.extend(strokes.ink(strokes.write(way, 4, rng), rng))  # four hands write it
+    return np.stack(pictures[:count])
+
+
+def letters(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Letters that look like no digit."""
+    return strokes.draw([str(name) for name in rng.choice(LETTERS, count)], int(rng.integers(2**32)))
+
+
+def halves(digits: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Digits cut in two, half of them brought back to full size."""
+    pictures = []
+    for i in rng.choice(np.flatnonzero(np.isin(labels, list(HALVES))), count):
+        picture, part = digits[i].copy(), rng.choice(list(HALVES[int(labels[i])]))
+        ink = np.flatnonzero(picture.any(1 if part in "tb" else 0))
+        cut = int(ink[0] + rng.uniform(0.4, 0.6) * len(ink))
+        gone = slice(cut, None) if part in "tl" else slice(None, cut)
+        picture[gone if part in "tb" else (slice(None), gone)] = 0
+        pictures.append(center_ink(picture) if rng.random() < 0.5 else picture)
+    return np.stack(pictures)
+
+
+def turned(digits: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Digits on their side, on their head, in a mirror."""
+    chosen = rng.choice(np.flatnonzero(np.isin(labels, list(TURNS))), count)
+    return np.stack([TURN[rng.choice(list(TURNS[int(labels[i])]))](digits[i]) for i in chosen])
+
+
+def pairs(digits: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Two digits in one box, side by side or over each other."""
+    pictures = []
+    for two in digits[rng.integers(len(digits), size=(count, 2))]:
+        first, second = (digit[np.ix_(digit.any(1), digit.any(0))] for digit in two)
+        beside = rng.random() < 0.6
+        height = max(first.shape[0], second.shape[0]) + int(rng.integers(0, 3 if beside else 12))
+        least = max(first.shape[1], second.shape[1])
+        width = max(least, first.shape[1] + second.shape[1] + int(rng.integers(-3, 8))) if beside else least + 6
+        field = np.zeros((height, width), np.uint8)
+        for digit, left in ((first, 0), (second, width - second.shape[1])):
+            top = int(rng.integers(0, height - digit.shape[0] + 1))
+            place = field[top : top + digit.shape[0], left : left + digit.shape[1]]
+            np.maximum(place, digit, out=place)
+        pictures.append(center_ink(field))
+    return np.stack(pictures)
+
+
+def mixed(digits: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Quarters of four digits, or halves of two, the second mirrored."""
+    pictures = []
+    for a, b, c, d in digits[rng.integers(len(digits), size=(count, 4))]:
+        y, x = rng.integers(10, 19, 2)
+        kind = rng.integers(4)
+        if kind == 0:
+            picture = np.vstack([a[:y], b[y:, ::-1]])
+        elif kind == 1:
+            picture = np.hstack([a[:, :x], b[::-1, x:]])
+        else:
+            picture = np.vstack([np.hstack([a[:y, :x], b[:y, x:]]), np.hstack([c[y:, :x], d[y:, x:]])])
+        pictures.append(center_ink(picture) if rng.random() < 0.5 else picture)
+    return np.stack(pictures)
+
+
+def shapes(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise, clouds, gratings, gradients, blank paper, and the outlines and silhouettes of things."""
+    return np.stack([SHAPES[rng.integers(len(SHAPES))](rng) for _ in range(count)])
+
+
+def _grey(values: np.ndarray) -> np.ndarray:
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def _noise(rng: np.random.Generator) -> np.ndarray:
+    kinds = (
+        rng.random((SIDE, SIDE)),
+        (rng.random((SIDE, SIDE)) < rng.uniform(0.02, 0.6)),
+        rng.normal(0.4, 0.3, (SIDE, SIDE)),
+    )
+    return _grey(255 * kinds[rng.integers(3)])
+
+
+def _cloud(rng: np.random.Generator) -> np.ndarray:
+    cloud = cv2.GaussianBlur(rng.normal(0, 1, (SIDE, SIDE)), (0, 0), rng.uniform(0.6, 5))
+    cloud /= cloud.std()
+    return _grey(255 * (cloud > rng.uniform(-0.5, 1.5)) if rng.random() < 0.6 else 70 * cloud + rng.uniform(0, 128))
+
+
+def _waves(rng: np.random.Generator) -> np.ndarray:
+    """A grating; of long waves a gradient, of very long ones an even grey."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    turn, pitch = rng.uniform(0, np.pi), np.exp(rng.uniform(-4, 0.5))
+    waves = np.sin(pitch * (np.cos(turn) * x + np.sin(turn) * y) + rng.uniform(0, 2 * np.pi))
+    return _grey(255 * (waves > rng.uniform(-0.6, 0.6)) if rng.random() < 0.5 else rng.uniform(0, 128) * (1 + waves))
+
+
+def _thing(rng: np.random.Generator) -> np.ndarray:
+    """Polygons and ellipses, filled or in outline, some cut out of the others."""
+    field = np.zeros((4 * SIDE, 4 * SIDE), np.uint8)
+    for i in range(rng.integers(1, 6)):
+        shade = 0 if i and rng.random() < 0.35 else int(rng.integers(80, 256))
+        width = -1 if rng.random() < 0.75 else int(rng.integers(4, 16))
+        middle, radii = rng.integers(30, 82, 2), rng.integers(6, 44, 2)
+        if rng.random() < 0.4:
+            cv2.ellipse(field, middle.tolist(), radii.tolist(), int(rng.integers(180)), 0, 360, shade, width)
+        else:
+            corners = (middle + radii * rng.uniform(-1, 1, (rng.integers(3, 8), 2))).astype(np.int32)
+            corners = corners if rng.random() < 0.3 else cv2.convexHull(corners)[:, 0]
+            (
+                cv2.fillPoly(field, [corners], shade)
+                if width < 0
+                else cv2.polylines(field, [corners], True, shade, width)
+            )
+    return center_ink(field)
+
+
+def _photographed(rng: np.random.Generator) -> np.ndarray:
+    """What is left of a texture or a thing where only full ink counts."""
+    return center_ink(255 * (SHAPES[rng.integers(len(SHAPES) - 1)](rng) > 127).astype(np.uint8))
+
+
+SHAPES: list[Callable[[np.random.Generator], np.ndarray]] = [
+    _noise, _cloud, _waves, _thing, _thing, lambda rng: np.zeros((SIDE, SIDE), np.uint8), _photographed
+]  # fmt: skip
+
+
+def outliers(digits: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """A mixture of all kinds.
+
+    Args:
+        digits: (N, 28, 28) uint8 training digits, to be cut up, and `labels` (N,) their classes.
+        seed: the same arguments give the same bytes.
+
+    Returns:
+        (about count, 28, 28) uint8.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = {scribbles: 0.2, letters: 0.35, shapes: 0.15}
+    made = {pairs: 0.1, turned: 0.08, mixed: 0.07, halves: 0.05}
+    pictures = [kind(round(share * count), rng) for kind, share in drawn.items()]
+    pictures += [kind(digits, labels, round(share * count), rng) for kind, share in made.items()]
+    return np.concatenate(pictures)

@@ -6,8 +6,8 @@ A network of train_mnist.py's kind that saw only 60,000 drawings reads 98 % of t
 validation split. The ways were set down and mended by hand over that split's mistakes, the pen by comparing
 the amount of ink; no picture of MNIST was traced or fitted. The letters take over the digits' pen and writers, with
 a calmer hand. Of them real writing was at hand for alpha, beta and gamma only, to look at and to check by; the other
-21 rest on knowing how they are written and on printed forms. So do the Latin letters, which are there to be declined
-by who reads digits: none of their ways is a digit's.
+21 rest on knowing how they are written and on printed forms. So do the Latin letters. They are there for
+a network that reads digits to decline, and none is meant to look like one.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Handwritten digits and Greek letters drawn from pen strokes: training data where there is none to download.
+"""Handwritten digits, Greek and Latin letters drawn from pen strokes: training data where there is none to download.
 
 A class is a table of the ways people write it (`skeletons.py`), a way is one or more strokes, a stroke is a short
 list of control points. Every drawing picks a way, a writer, who slants, stretches, hurries and trembles, and a pen.
@@ -6,7 +6,8 @@ A network of train_mnist.py's kind that saw only 60,000 drawings reads 98 % of t
 validation split. The ways were set down and mended by hand over that split's mistakes, the pen by comparing
 the amount of ink; no picture of MNIST was traced or fitted. The letters take over the digits' pen and writers, with
 a calmer hand. Of them real writing was at hand for alpha, beta and gamma only, to look at and to check by; the other
-21 rest on knowing how they are written and on printed forms.
+21 rest on knowing how they are written and on printed forms. So do the Latin letters. They are there for
+a network that reads digits to decline, and none is meant to look like one.
 """
 
 from collections.abc import Sequence

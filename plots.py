@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from torch.fx import symbolic_trace
 from torch.fx.passes.shape_prop import ShapeProp
 
 from experiment import writing
+from preprocess import Sample, plain
 
 TRAIN, VALID, TEST = "tab:blue", "tab:green", "tab:red"
 DPI = 130  # a 10 inch figure is 1300 pixels wide: sharp at README size, some 100 kB
@@ -58,6 +60,43 @@ def pictures(images: torch.Tensor, captions: Sequence[str], columns: int, title:
         axis.imshow(image[0].cpu().numpy(), cmap="gray")
         axis.set_title(caption.rstrip("!"), fontsize=9, color=TEST if caption.endswith("!") else "black")
     return figure
+
+
+def handwriting(samples: Sequence[Sample], answers: pd.DataFrame, title: str) -> Figure:
+    """Each photo, the 28x28 picture the network saw, and its answer: green right, red wrong, grey unclear.
+
+    Args:
+        samples: of which the first 400 are shown.
+        answers: a row per sample, with label, prediction, confidence and answer.
+    """
+    samples = samples[:400]
+    columns = min(8, len(samples))
+    rows = math.ceil(len(samples) / columns)
+    side, gap = 84, 8  # pixels of a picture, and between two
+    field = np.full((rows * (side + 24), columns * (2 * side + 2 * gap), 3), 255, np.uint8)
+    figure, axis = plt.subplots(figsize=(field.shape[1] / 130, field.shape[0] / 130 + 0.5), layout="constrained")
+    for i, (sample, row) in enumerate(zip(samples, answers.itertuples(), strict=False)):
+        top, left = i // columns * (side + 24), i % columns * (2 * side + 2 * gap)
+        for picture, at in ((sample.photo, left), (sample.picture, left + side)):
+            thumbnail = thumb(picture, side)
+            field[top : top + thumbnail.shape[0], at : at + thumbnail.shape[1]] = thumbnail
+        wrong = sample.label is not None and row.prediction != sample.label
+        color = "tab:gray" if row.answer != row.prediction else TEST if wrong else VALID
+        caption = f"{row.answer} {100 * row.confidence:.0f} %" + (f", is {sample.label}" if wrong else "")
+        axis.text(left + side, top + side + 11, caption, ha="center", va="center", fontsize=8, color=color)
+    axis.imshow(field)
+    axis.axis("off")
+    axis.set_title(title + ("" if len(samples) == len(answers) else f", the first {len(samples)}"))
+    return figure
+
+
+def thumb(picture: np.ndarray, side: int) -> np.ndarray:
+    """Any picture, blue, green, red, as (at most side, at most side, 3) uint8 red, green, blue, for display."""
+    picture = plain(picture)
+    scale = side / max(picture.shape[:2])
+    size = [max(1, round(length * scale)) for length in picture.shape[1::-1]]
+    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB)
 
 
 def losses(

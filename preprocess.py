@@ -89,7 +89,7 @@ def photo_to_mnist(picture: np.ndarray) -> np.ndarray:
         stroke neither thinner nor thicker than MNIST's usual ones. A digit of MNIST comes out as it went in. Black
         where there is no ink.
     """
-    picture = _plain(picture)
+    picture = plain(picture)
     if picture.shape[:2] == (SIDE, SIDE):
         grey = picture if picture.ndim == 2 else picture[:, :, 0]
         if np.array_equal(center_ink(grey), grey):
@@ -114,7 +114,7 @@ def find_glyphs(picture: np.ndarray) -> list[Character]:
     Args:
         picture: as for photo_to_mnist.
     """
-    ink = ink_mask(_plain(picture), *SHEET)
+    ink = ink_mask(plain(picture), *SHEET)
     characters = []
     for glyph in all_glyphs(ink):
         x, y, right, bottom = (
@@ -125,7 +125,7 @@ def find_glyphs(picture: np.ndarray) -> list[Character]:
     return characters
 
 
-def _plain(picture: np.ndarray) -> np.ndarray:
+def plain(picture: np.ndarray) -> np.ndarray:
     """Any array of pixels as (H, W) or (H, W, 3) uint8, what is transparent filled with paper."""
     if picture.ndim not in (2, 3) or not picture.size or (picture.ndim == 3 and picture.shape[2] not in (1, 2, 3, 4)):
         raise ValueError(f"no picture: an array of shape {picture.shape}")

@@ -11,6 +11,7 @@ FLOORS = [
     {"strokes", "augment"},
     {"loaders", "outliers", "paper"},
     {"training", "plots"},
+    {"handwriting"},
 ]  # a module imports from floors below its own only, a script from all of them
 
 

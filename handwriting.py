@@ -1,0 +1,78 @@
+"""People's own handwriting, read by a network: the answers, the table, the picture of what it saw.
+
+An answer counts only where the network is sure of it; otherwise it is `unclear`.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+import experiment
+import loaders
+import plots
+import training
+from preprocess import Sample
+
+SURE = 0.9  # confidence from which an answer counts
+UNCLEAR = "unclear"
+
+
+def answer(model: nn.Module, pictures: Sequence[np.ndarray]) -> pd.DataFrame:
+    """What the network says to N pictures of (28, 28) uint8: columns prediction, confidence 0 to 1, answer."""
+    device = next(model.parameters()).device
+    probabilities = training.predict(model, loaders.normalise(np.stack(pictures)).to(device)).exp().cpu()
+    confidence, classes = probabilities.max(1)
+    table = pd.DataFrame({"prediction": [model.class_names[i] for i in classes], "confidence": confidence.numpy()})
+    table["answer"] = table.prediction.where(table.confidence > SURE, UNCLEAR)
+    return table
+
+
+def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str], folder: Path) -> pd.DataFrame:
+    """Answer the samples of `preprocess.read_folder`; write handwritten.csv and handwritten.png, print what they say.
+
+    Returns:
+        file, label (missing where unknown), prediction, confidence, answer, and the box x, y, width, height, which is
+        missing unless the file is a sheet.
+    """
+    table = answer(model, [sample.picture for sample in samples])
+    table.insert(0, "file", [sample.file.as_posix() for sample in samples])
+    table.insert(1, "label", [sample.label for sample in samples])
+    boxes = [sample.box or [None] * 4 for sample in samples]
+    table[["x", "y", "width", "height"]] = pd.DataFrame(boxes, dtype="Int64")
+    experiment.write_csv(folder / "handwritten.csv", table)
+
+    print("\nHandwriting:")
+    print(table.to_string(index=False, na_rep="", formatters={"confidence": "{:.3f}".format}))
+    for fault in faults:
+        print(f"not read: {fault}")
+    counts = f"{len(table)} characters, {(table.answer == UNCLEAR).sum()} of them unclear"
+    print(counts + (f"; {len(faults)} files not read" if faults else ""))
+    known = table[table.label.notna()].copy()
+    if len(known):
+        known["writer"] = known.file.map(_writer)
+        print(f"of {len(known)} whose label is known, in percent:\n{_accuracy(known.assign(all='all'), 'all')}")
+        for by in ("label", "writer"):
+            if known[by].nunique() > 1:
+                print(_accuracy(known, by))
+    plots.save(plots.handwriting(samples, table, f"Handwriting: {counts}"), folder / "handwritten.png")
+    return table
+
+
+def _writer(file: str) -> str:
+    """'digits/3/anna_2.png' -> 'anna'; the file's whole name where it ends in no number of that kind."""
+    return re.sub(r"_\d+$", "", Path(file).stem)
+
+
+def _accuracy(known: pd.DataFrame, by: str) -> str:
+    """Right: the likeliest class is the label. Answered, and of those right: with more than 90 % confidence."""
+    right, sure = known.prediction == known.label, known.answer != UNCLEAR
+    table = pd.DataFrame({by: known[by], "characters": 1, "right": right, "answered": sure, "both": right & sure})
+    table = table.groupby(by).agg({"characters": "sum", "right": "mean", "answered": "mean", "both": "mean"})
+    table["right when answered"] = table.pop("both") / table.answered
+    percent = table.columns != "characters"
+    table.loc[:, percent] = (100 * table.loc[:, percent]).round(1)
+    return table.to_string(na_rep="-")

@@ -111,6 +111,8 @@ def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any])
     try:
         main(settings)
     except KeyboardInterrupt:
+        if not hasattr(settings, "resume"):
+            _leave("\nstopped; this begins anew:  " + shlex.join([sys.executable, *sys.argv]), 130)
         arguments = [argument for argument in sys.argv if argument != "--resume"]
         _leave("\nstopped; this goes on with it:  " + shlex.join([sys.executable, *arguments, "--resume"]), 130)
     except WrongUsage as failure:

@@ -97,11 +97,11 @@ def save(model: nn.Module, path: Path) -> None:
     experiment.save_file(path, pack(model))
 
 
-def load(path: Path, network: type[nn.Module], made_by: str) -> nn.Module:
+def load(path: Path, network: type[nn.Module] | None, made_by: str) -> nn.Module:
     """The saved model, on the CPU, in evaluation mode.
 
     Args:
-        network: the class it must be of.
+        network: the class it must be of; None takes any of NETWORKS.
         made_by: the script that writes such a file, for the error's next step.
 
     Raises:
@@ -110,11 +110,12 @@ def load(path: Path, network: type[nn.Module], made_by: str) -> nn.Module:
     if not path.is_file():
         raise experiment.Failure(f"no weights at {path}: run {made_by} first")
     content = experiment.load_file(path, f"run {made_by} again")
-    if content.get("network") != network.__name__:
-        held = content.get("network", "something else")
-        raise experiment.Failure(f"{path} holds {held}, not {network.__name__}: run {made_by} again")
+    held = content.get("network", "something else")
+    known = list(NETWORKS) if network is None else [network.__name__]
+    if held not in known:
+        raise experiment.Failure(f"{path} holds {held}, not {' or '.join(known)}: run {made_by} again")
     try:
         return unpack(content)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as failure:
         reason = experiment.first_line(failure)
-        raise experiment.Failure(f"{path} does not fit {network.__name__} ({reason}): run {made_by} again") from None
+        raise experiment.Failure(f"{path} does not fit {held} ({reason}): run {made_by} again") from None

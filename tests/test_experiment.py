@@ -17,6 +17,7 @@ class Config:
     preset: str = option("slow", "recipe", choices=("slow", "fast"))
     show: bool = option(False, "windows")
     output_dir: Path = option(Path("outputs"), "where")
+    resume: bool = option(False, "go on")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,17 @@ def test_ctrl_c_names_the_line_that_goes_on(capsys, monkeypatch):
         experiment.launch(main, Config, PRESETS)
     assert exit.value.code == 130
     assert " x.py --output-dir 'my runs' --resume" in capsys.readouterr().err
+
+
+def test_ctrl_c_of_a_script_that_cannot_resume_names_the_line_that_begins_anew(capsys, monkeypatch):
+    def main(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["x.py", "--seed", "3"])
+    with pytest.raises(SystemExit) as exit:
+        experiment.launch(main, experiment.Common, {})
+    error = capsys.readouterr().err
+    assert exit.value.code == 130 and error.endswith(" x.py --seed 3\n")
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):

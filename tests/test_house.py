@@ -5,13 +5,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"experiment", "ink", "muon", "skeletons"},
+    {"experiment", "ink", "muon", "skeletons", "kernels"},
     {"models", "glyphs"},
     {"preprocess"},
     {"strokes", "augment"},
     {"loaders", "outliers", "paper"},
     {"training", "plots"},
-    {"handwriting"},
+    {"handwriting", "probes", "exhibits", "report"},
+    {"questions"},
 ]  # a module imports from floors below its own only, a script from all of them
 
 

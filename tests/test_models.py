@@ -58,6 +58,7 @@ def test_save_and_load_give_equal_outputs_and_names(tmp_path, split):
     loaded = models.load(tmp_path / "model.pt", models.MnistNet, "train_mnist.py")
     assert torch.equal(loaded(split.images[:20]), model(split.images[:20]))
     assert loaded.class_names == ["alpha", "beta"] and not loaded.training
+    assert type(models.load(tmp_path / "model.pt", None, "train_mnist.py")) is models.MnistNet, "whichever it is"
 
 
 def test_packed_weights_are_copies():

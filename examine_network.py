@@ -1,0 +1,108 @@
+"""Examine a trained network: what did it learn, and is it what we think?
+
+    python examine_network.py                                     the digit network, asked with MNIST's test pictures
+    python examine_network.py --image my_seven.jpg                your own handwriting goes the way through
+    python examine_network.py --weights outputs/other/model.pt    any network of this project
+
+No training, and twenty seconds on one core. Expect filters that resemble lines, edges and stripes more than chance
+would have it. Writes to outputs/examine_network/: report.html (all that follows, with a word on how to read it),
+filters.png, filtered.png, matches.png, way.png, patches_conv1.png, patches_conv2.png (one for each convolution),
+switched_off.png, occlusion.png, plane.png, filters.csv, channels.csv, metrics.json, config.json.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import experiment
+import loaders
+import models
+import plots
+import preprocess
+import questions
+from experiment import option
+from questions import Subject
+from report import Report
+
+DATA = {tuple("0123456789"): loaders.mnist}  # class names -> the pictures that a network of such classes is asked with
+
+
+@dataclass(frozen=True)
+class Config(experiment.Common):
+    weights: Path = option(Path("outputs/train_mnist/model.pt"), "the network, as a script of this project saved it")
+    image: Path = option(None, "a picture of your own, in place of the first training picture")
+    dataset: str = option("auto", "auto draws digits where MNIST cannot be had", choices=("auto", "mnist", "synthetic"))
+    pictures: int = option(10_000, "test pictures to ask with, from the first; fewer are quicker", least=100)
+    output_dir: Path = option(Path("outputs/examine_network"), "where the files go")
+    threads: int = option(1, "CPU threads; in these many small sums more wait for one another", least=0, most=1024)
+
+
+def main(config: Config) -> dict:
+    """Ask one question after the other, each answered by a figure and a finding; returns the numbers."""
+    device, folder = experiment.begin(config)
+    plots.begin(config.show)
+    subject = prepare(config, device)
+    introduction = (
+        f"{config.weights} holds a {subject.network} of {models.parameter_count(subject.model):,} parameters. "
+        f"It answers {subject.seen.accuracy:.2f} % of {subject.asked} correctly."
+    )
+    print(introduction)
+    metrics = {"weights": config.weights, "network": subject.network, "test_accuracy": subject.seen.accuracy}
+    report = Report(folder, 7 + len(subject.stages.convolutions), config.quiet)
+
+    # task 2 of the report: the filters, and what they make of a picture
+    questions.which_filters(subject, report)
+    questions.what_do_they_make(subject, report)
+
+    # "they do not look like any standard filters": measured
+    metrics |= questions.are_they_standard(subject, report, config.seed)
+
+    # beyond the report: from the picture to the answer
+    metrics |= questions.which_way(subject, report)
+    questions.what_excites(subject, report)
+    metrics |= questions.which_channels_matter(subject, report)
+    metrics |= questions.which_ink_speaks(subject, report)
+    metrics |= questions.where_does_it_decide(subject, report)
+
+    report.write(f"What {subject.network} learned", introduction)
+    metrics |= {"dataset": subject.dataset, "test_pictures": len(subject.test), "seed": config.seed}
+    metrics |= {"device": str(device), **experiment.versions()}
+    experiment.write_json(folder / "metrics.json", metrics)
+    experiment.write_json(folder / "config.json", config)
+    print(f"\nEverything is in {folder}/, and on one page in {folder / 'report.html'}")
+    if config.show:
+        plots.show()
+    return metrics
+
+
+def prepare(config: Config, device: torch.device) -> Subject:
+    """The network, the picture that goes the way through it, and the test pictures of the classes it knows."""
+    model = models.load(config.weights, None, "train_mnist.py").to(device, memory_format=torch.channels_last)
+    names = tuple(model.class_names)
+    if names not in DATA:
+        raise experiment.Failure(f"no pictures of the classes {', '.join(names)}: give --weights of another network")
+    own = None if config.image is None else read_image(config.image)
+    data = DATA[names](config.data_dir, config.dataset)
+    test = loaders.Split(data.test.images[: config.pictures], data.test.labels[: config.pictures])
+    if own is None:
+        picture, caption = data.train.images[:1], f"the first training picture of {data.name}"
+    else:
+        picture, caption = loaders.normalise(own[None]), f"your picture {config.image.name}"
+    return Subject(model, picture.to(device), caption, test.to(device), data.name)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """(28, 28) uint8: a picture of one's own as the network should see it."""
+    try:
+        picture = preprocess.photo_to_mnist(preprocess.read_picture(path))
+    except experiment.Failure as failure:
+        raise experiment.Failure(f"{failure}: give --image a PNG or JPEG of one character") from None
+    if not picture.any():
+        raise experiment.Failure(f"no ink found on {path}: give --image a dark character on light paper")
+    return picture
+
+
+if __name__ == "__main__":
+    experiment.launch(main, Config, {})

@@ -19,6 +19,7 @@ STROKES = (
     (0.1, 0.07),
     (0.04, 0.03),
 )  # at least so large, and no further away: shares of the main part's size
+UNEVEN = 0.5  # the most that paper behind a character may vary: (lightest - darkest) / (lightest + darkest)
 COMPANION = (0.6, 1.6), 0.35  # a second character beside: its size and its distance, shares likewise
 
 
@@ -84,10 +85,21 @@ def main_glyph(ink: Ink) -> np.ndarray:
         near |= (size > least) & (size < most) & (distance < reach)
         joining = near & open_ & ~chosen
         if not joining.any():
-            return (chosen[parts.names - 1] & (parts.names > 0)).astype(np.uint8)
+            break
         chosen |= joining
         left, top = parts.x[chosen].min(), parts.y[chosen].min()
         right, bottom = parts.right[chosen].max(), parts.bottom[chosen].max()
+    if not _on_paper(ink, left, top, right, bottom):
+        return np.zeros_like(ink.mask)
+    return (chosen[parts.names - 1] & (parts.names > 0)).astype(np.uint8)
+
+
+def _on_paper(ink: Ink, left: int, top: int, right: int, bottom: int) -> bool:
+    """Is what lies behind the box one sheet of paper? Behind the folds and rims of things it is not."""
+    margin = max(right - left, bottom - top) // 10
+    paper = ink.paper[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
+    darkest, lightest = np.percentile(paper, (5, 95))
+    return lightest - darkest <= UNEVEN * (lightest + darkest + 64)  # 64: black may vary a little
 
 
 def all_glyphs(ink: Ink) -> list[Glyph]:
@@ -113,6 +125,8 @@ def all_glyphs(ink: Ink) -> list[Glyph]:
         right, bottom = parts.right[group].max(), parts.bottom[group].max()
         if max(right - x, bottom - y) < 0.4 * letter:
             continue  # a speck
+        if not _on_paper(ink, x, y, right, bottom):
+            continue
         mask = np.isin(parts.names[y:bottom, x:right], 1 + group).astype(np.uint8)
         glyphs.append(Glyph(int(x), int(y), int(right - x), int(bottom - y), mask))
     return _in_reading_order(glyphs, letter)

@@ -27,6 +27,7 @@ class Ink:
 
     mask: np.ndarray  # (H, W) uint8, 1 where there is ink
     contrast: np.ndarray  # (H, W) uint8, of each pixel to the paper around it: 0 none to 255 black on white
+    paper: np.ndarray  # (H, W) uint8, the brightness of the paper, behind the ink too
     scale: float  # pixels of the mask for each of the picture's
 
 
@@ -51,7 +52,7 @@ def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
     contrast = _contrast(picture, paper, dark)
     floor = _floor(contrast)
     mask = (contrast >= max(floor, _strength(contrast[contrast >= floor]) / 2)).astype(np.uint8)
-    return Ink(_without_rules(mask), contrast, scale)
+    return Ink(_without_rules(mask), contrast, _grey(paper), scale)
 
 
 def _resize(picture: np.ndarray, scale: float) -> np.ndarray:
@@ -59,6 +60,10 @@ def _resize(picture: np.ndarray, scale: float) -> np.ndarray:
         return picture
     size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.ndim == 3 else picture
 
 
 def _square(side: float) -> np.ndarray:
@@ -71,7 +76,7 @@ def _edges(picture: np.ndarray) -> np.ndarray:
 
 def _is_darker(picture: np.ndarray) -> bool:
     """Is ink darker than paper? It is the side of the median that differs more, where the picture has sharp edges."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.ndim == 3 else picture
+    grey = _grey(picture)
     edges = _edges(grey)
     vote = 0.0
     for window in WINDOWS:

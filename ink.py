@@ -7,6 +7,7 @@ a reduced picture.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -46,7 +47,7 @@ def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
     reduced = _resize(picture, min(1, REDUCED / max(picture.shape[:2])))
     if reduced.shape != picture.shape:
         reduced = cv2.medianBlur(reduced, 3)
-    dark = _is_darker(reduced)
+    dark = _is_darker(_resize(reduced, 0.5))
     paper = _paper(reduced, dark, _reach(reduced, dark))
     paper = cv2.resize(paper, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     contrast = _contrast(picture, paper, dark)
@@ -101,7 +102,7 @@ def _contrast(picture: np.ndarray, paper: np.ndarray, dark: bool) -> np.ndarray:
         plain = np.median(paper, axis=(0, 1)).astype(np.float32)
         gain = np.maximum(1, (plain + SHADOW) / (paper + np.float32(SHADOW))) * (255 / np.maximum(255 - plain, 32))
         contrast = np.minimum(cv2.subtract(picture, paper) * gain, 255).astype(np.uint8)
-    return contrast.max(2) if contrast.ndim == 3 else contrast
+    return reduce(cv2.max, cv2.split(contrast))
 
 
 def _floor(contrast: np.ndarray) -> float:
@@ -138,8 +139,13 @@ def _reach(picture: np.ndarray, dark: bool) -> float:
 def _without_rules(mask: np.ndarray) -> np.ndarray:
     """The mask without the lines of ruled and squared paper, mended where they cross ink."""
     height, width = mask.shape
+    if not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()):
+        return mask  # printed lines run on beyond the picture
     _, _, boxes, _ = cv2.connectedComponentsWithStats(mask)
-    if not ((boxes[1:, 2] > width / 2) | (boxes[1:, 3] > height / 2)).any():
+    x, y, wide, high = boxes[1:, :4].T
+    across = (wide > RULE_LENGTH * width) & ((x == 0) | (x + wide == width))
+    down = (high > RULE_LENGTH * height) & ((y == 0) | (y + high == height))
+    if not (across | down).any():
         return mask
     rest = mask & ~_rules(mask) & ~np.ascontiguousarray(_rules(np.ascontiguousarray(mask.T)).T)
     _, _, boxes, _ = cv2.connectedComponentsWithStats(rest)

@@ -26,7 +26,7 @@ from experiment import option
 from questions import Subject
 from report import Report
 
-DATA = {tuple("0123456789"): loaders.mnist}  # class names -> the pictures that a network of such classes is asked with
+DATA = {models.DIGITS: loaders.mnist}  # class names -> the pictures that a network of such classes is asked with
 
 
 @dataclass(frozen=True)

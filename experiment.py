@@ -27,7 +27,18 @@ import pandas as pd
 import torch
 
 DATA_DIR = Path(os.environ.get("DATA_DIR") or "data")
-PRACTICAL = {"preset", "device", "threads", "data_dir", "output_dir", "resume", "skip_training", "show", "quiet"}
+PRACTICAL = {
+    "preset",
+    "device",
+    "threads",
+    "data_dir",
+    "output_dir",
+    "resume",
+    "skip_training",
+    "handwritten",
+    "show",
+    "quiet",
+}
 PARTIAL = ".partial-"  # begins the name of a file that is still being written
 
 

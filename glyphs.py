@@ -123,9 +123,9 @@ def all_glyphs(ink: Ink) -> list[Glyph]:
     for group in groups:
         x, y = parts.x[group].min(), parts.y[group].min()
         right, bottom = parts.right[group].max(), parts.bottom[group].max()
-        if max(right - x, bottom - y) < 0.4 * letter:
-            continue  # a speck
-        if not _on_paper(ink, x, y, right, bottom):
+        speck = max(right - x, bottom - y) < 0.4 * letter
+        dash = bottom - y < 0.25 * letter  # what is left of a printed line
+        if speck or dash or not _on_paper(ink, x, y, right, bottom):
             continue
         mask = np.isin(parts.names[y:bottom, x:right], 1 + group).astype(np.uint8)
         glyphs.append(Glyph(int(x), int(y), int(right - x), int(bottom - y), mask))

@@ -12,7 +12,7 @@ from functools import reduce
 import cv2
 import numpy as np
 
-REDUCED = 160  # pixels, the longer side of the picture that polarity, reach and paper are found on
+REDUCED = 0.25  # share of `most`: the longer side of the picture that reach and paper are found on
 WINDOWS = 0.2, 0.35, 0.5  # of the longer side: where the median is paper, since ink is the lesser part
 REACHES = 0.4, 0.15, 0.06  # of the longer side, from a marker that fills the picture to a pen on a sheet
 FAINTEST = 24  # of 255: less contrast than this is no ink
@@ -44,7 +44,7 @@ def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
     picture = _resize(picture, scale)
     if scale <= 0.5 or longer >= most / 2:
         picture = cv2.GaussianBlur(picture, (3, 3), 0)  # the sensor's noise, before thresholds see it
-    reduced = _resize(picture, min(1, REDUCED / max(picture.shape[:2])))
+    reduced = _resize(picture, min(1, REDUCED * most / max(picture.shape[:2])))
     if reduced.shape != picture.shape:
         reduced = cv2.medianBlur(reduced, 3)
     dark = _is_darker(_resize(reduced, 0.5))

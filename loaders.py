@@ -61,6 +61,18 @@ def normalise(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(pictures).unsqueeze(1).float().mul_(1 / (255 * STD)).sub_(MEAN / STD)
 
 
+def pictures(split: Split) -> np.ndarray:
+    """What `normalise` made the split's images of: (N, 28, 28) uint8."""
+    return (split.images[:, 0] * STD + MEAN).mul_(255).round_().clamp_(0, 255).byte().cpu().numpy()
+
+
+def add_outliers(split: Split, pictures: np.ndarray) -> Split:
+    """The split and (N, 28, 28) uint8 pictures of no class, whose label is -1."""
+    images, labels = normalise(pictures), torch.full((len(pictures),), -1)
+    device = split.labels.device
+    return Split(torch.cat([split.images, images.to(device)]), torch.cat([split.labels, labels.to(device)]))
+
+
 def mnist(data_dir: Path, dataset: str = "auto") -> Data:
     """The digits.
 

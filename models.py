@@ -13,6 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import experiment
 
+DIGITS = tuple("0123456789")
+
 
 class MnistNet(nn.Module):
     """The digit network of the report: two convolutions, two linear layers, 21,840 parameters.
@@ -20,7 +22,7 @@ class MnistNet(nn.Module):
     Pooling before ReLU is the same function as ReLU before pooling, with a quarter of the work in ReLU.
     """
 
-    def __init__(self, class_names: Sequence[str] = tuple("0123456789"), dropout: float = 0.2):
+    def __init__(self, class_names: Sequence[str] = DIGITS, dropout: float = 0.2):
         """dropout: the share of conv2's outputs set to zero while training."""
         super().__init__()
         self.settings = {"class_names": list(class_names), "dropout": dropout}

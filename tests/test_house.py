@@ -11,7 +11,7 @@ FLOORS = [
     {"strokes", "augment"},
     {"loaders", "outliers", "paper"},
     {"training", "plots"},
-    {"handwriting", "probes", "exhibits", "report"},
+    {"handwriting", "verdict", "probes", "exhibits", "report"},
     {"questions"},
 ]  # a module imports from floors below its own only, a script from all of them
 

@@ -1,0 +1,41 @@
+"""What a network takes for what: pictures and tables of its answers to examples whose classes are known."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+import experiment
+import plots
+import training
+from loaders import Split
+
+
+def write(outputs: torch.Tensor, split: Split, names: Sequence[str], title: str, folder: Path) -> float:
+    """Write predictions.png, confusion.png, mistakes.png and classes.csv; print the table.
+
+    Args:
+        outputs: (N, classes) log-probabilities, on the CPU, for the split's N examples.
+        title: what the examples are.
+
+    Returns:
+        accuracy in percent.
+    """
+    labels, answers = split.labels.cpu(), outputs.argmax(1)
+    captions = [
+        f"predicted {names[answer]}" + ("" if answer == label else f", is {names[label]}!")
+        for answer, label in zip(answers.tolist(), labels.tolist(), strict=True)
+    ]
+    plots.save(plots.pictures(split.images[:9], captions, 3, f"Predictions: {title}"), folder / "predictions.png")
+
+    counts = training.confusion(answers, labels, names)
+    table = training.per_class(counts)
+    print(f"\nPer class, {title}, in percent:\n{table.round(2).to_string()}")
+    experiment.write_csv(folder / "classes.csv", table)
+    plots.save(plots.confusion(counts, title[:1].upper() + title[1:]), folder / "confusion.png")
+
+    wrong = (answers != labels).nonzero().flatten()
+    worst = wrong[outputs[wrong, labels[wrong]].argsort()[:25]]  # what left the truth the least probability
+    heading = f"The {len(worst)} worst of {len(wrong)} mistakes in {len(labels):,} {title}"
+    plots.save(plots.pictures(split.images[worst], [captions[i] for i in worst], 5, heading), folder / "mistakes.png")
+    return 100 * (len(labels) - len(wrong)) / len(labels)

@@ -95,8 +95,8 @@ def main_glyph(ink: Ink) -> np.ndarray:
 
 
 def _on_paper(ink: Ink, left: int, top: int, right: int, bottom: int) -> bool:
-    """Is what lies behind the box one sheet of paper? Behind the folds and rims of things it is not."""
-    margin = max(right - left, bottom - top) // 10
+    """Is what lies behind and around the box one sheet of paper? With the folds and rims of things it is not."""
+    margin = max(right - left, bottom - top) // 2
     paper = ink.paper[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
     darkest, lightest = np.percentile(paper, (5, 95))
     return lightest - darkest <= UNEVEN * (lightest + darkest + 64)  # 64: black may vary a little

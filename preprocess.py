@@ -39,6 +39,7 @@ PHOTO = 160, 640  # pixels, the longer side a picture of one character is brough
 SHEET = 800, 1800  # the same for a sheet of many
 DRAWING = 6 * BOX  # pixels, the longer side of the glyph whose strokes are measured and mended
 THINNEST = 1.9  # pixels of stroke on the finished picture: thinner ones are widened to this
+THICKEST = 5.2  # pixels likewise: what is thicker was written by no pen, and is taken for no ink
 
 
 def center_ink(ink: np.ndarray) -> np.ndarray:
@@ -84,7 +85,7 @@ def photo_to_mnist(picture: np.ndarray) -> np.ndarray:
     Returns:
         (28, 28) uint8, as MNIST has it: light ink on black, the longer side 20, the centre of mass on (14, 14), the
         stroke no thinner than MNIST's thin ones. A digit of MNIST comes out as it went in. Black
-        where there is no ink.
+        where there is no writing.
     """
     picture = plain(picture)
     if picture.shape[:2] == (SIDE, SIDE):
@@ -153,6 +154,8 @@ def _finish(mask: np.ndarray) -> np.ndarray:
     # across a straight stroke the distance to its edge is a quarter of its width, on average
     pixel = DRAWING / BOX
     width = 4 * cv2.distanceTransform(drawing, cv2.DIST_L2, 5)[drawing > 0].mean() / pixel
+    if width > THICKEST:
+        return np.zeros((SIDE, SIDE), np.uint8)
     if width < THINNEST:
         drawing = cv2.distanceTransform(1 - drawing, cv2.DIST_L2, 5) <= (THINNEST - width) / 2 * pixel
     return center_ink(255 * drawing.astype(np.uint8))
@@ -200,8 +203,8 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
     """The handwriting in a picture, a folder or nested folders.
 
     The label is the name of the folder, or else the first digit that stands alone, or the first of the names, in the
-    file's name. A picture in a folder of a name shows one character, or four and more of them; any other picture with
-    several characters is a sheet, whose characters have no label.
+    file's name. A picture in a folder of a name shows one character. Any other on which several are found, or three and
+    more where its own name has a label, is a sheet, whose characters have none.
 
     Args:
         names: the classes, such as "7" or "alpha".
@@ -237,8 +240,8 @@ def _samples(file: Path, photo: np.ndarray, names: Sequence[str]) -> list[Sample
     folder = next((parent.name.lower() for parent in file.parents if parent.name.lower() in names), None)
     words = re.findall(r"(?<!\d)\d(?!\d)|[a-z]+", file.stem.lower())
     label = folder or next((word for word in words if word in names), None)
-    characters = find_glyphs(photo)
-    if len(characters) < (4 if folder else 3 if label else 2):
+    characters = [] if folder else find_glyphs(photo)
+    if len(characters) < (3 if label else 2):
         return [Sample(file, label, None, photo, photo_to_mnist(photo))]
     crops = [photo[y : y + height, x : x + width] for x, y, width, height in (c.box for c in characters)]
-    return [Sample(file, folder, c.box, crop, c.picture) for c, crop in zip(characters, crops, strict=True)]
+    return [Sample(file, None, c.box, crop, c.picture) for c, crop in zip(characters, crops, strict=True)]

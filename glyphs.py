@@ -19,6 +19,7 @@ STROKES = (
     (0.1, 0.07),
     (0.04, 0.03),
 )  # at least so large, and no further away: shares of the main part's size
+SMALLEST = 0.009  # of the sheet's longer side: the usual letter at the least, 3 mm on A4
 UNEVEN = 0.5  # the most that paper behind a character may vary: (lightest - darkest) / (lightest + darkest)
 COMPANION = (0.6, 1.6), 0.35  # a second character beside: its size and its distance, shares likewise
 
@@ -114,6 +115,8 @@ def all_glyphs(ink: Ink) -> list[Glyph]:
     order = np.argsort(np.where(whole, parts.size, 0))
     weight = np.cumsum((parts.area * parts.contrast * whole)[order])
     letter = parts.size[order][np.searchsorted(weight, weight[-1] / 2)]
+    if letter < SMALLEST * max(ink.mask.shape):
+        return []  # the dots of dotted paper
     tall = whole & (parts.size > 0.5 * letter)
     solid = whole & (parts.contrast > 0.5 * np.median(parts.contrast[tall]))
     sharp = parts.sharpness > 0.5 * np.median(parts.sharpness[tall])

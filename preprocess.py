@@ -8,6 +8,7 @@ file, a sheet or a camera has first gone through `ink.ink_mask`, which finds the
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,11 @@ def read_picture(path: Path) -> np.ndarray:
         Failure: no file, no picture, a damaged one, or one of more than 64 megapixels.
     """
     try:
-        with Image.open(path) as image:
+        # a bomb is warned of, or refused, before a pixel is unpacked
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(path) as image,
+        ):
             if image.width * image.height > PIXELS:
                 raise Failure(f"{path} has {image.width} x {image.height} pixels, too many: make it smaller")
             image = ImageOps.exif_transpose(image)

@@ -21,11 +21,11 @@ import loaders
 import models
 import train_mnist
 
-SMALL = ["--dataset", "synthetic", "--epochs", "3", "--threads", "1"]
+SMALL = ["--dataset", "synthetic", "--epochs", "3", "--threads", "1", "--outliers", "400"]
 WRITTEN = {
     "first_digits.png", "network.png", "losses.png", "accuracies.png", "predictions.png", "confusion.png",
     "mistakes.png", "model.pt", "checkpoint.pt", "config.json", "history.csv", "losses.csv", "classes.csv",
-    "metrics.json",
+    "metrics.json", "handwritten.csv", "handwritten.png",
 }  # fmt: skip
 
 

@@ -1,0 +1,102 @@
+import json
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import run
+from matplotlib import pyplot as plt
+
+import handwriting
+import models
+import verdict
+from loaders import Split
+from paper import Conditions, photograph
+from preprocess import read_folder
+
+
+class Sayer(models.MnistNet):
+    """Says what it is told, by the number of its pictures."""
+
+    def __init__(self, answers: list[int], confidences: list[float]):
+        super().__init__()
+        self.said = torch.full((len(answers), 10), 0.0)
+        for row, answer, confidence in zip(self.said, answers, confidences, strict=True):
+            row[:] = (1 - confidence) / 9
+            row[answer] = confidence
+
+    def forward(self, x):
+        return self.said.log()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("3/anna_1", "3/ben_1", "5/anna_1", "unknown"):
+        path = tmp_path / "photos" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        cv2.imwrite(str(path), photograph([["3"]], 1, Conditions(size=(100, 80)))[0])
+    (tmp_path / "photos" / "bad.png").write_text("no picture")
+    return tmp_path
+
+
+def test_table_picture_and_prints(folder, capsys):
+    samples, faults = read_folder(folder / "photos", models.DIGITS)
+    table = handwriting.evaluate(Sayer([3, 3, 3, 8], [0.99, 0.6, 0.95, 0.901]), samples, faults, folder)
+    written = pd.read_csv(folder / "handwritten.csv", dtype=str)
+    assert list(written) == ["file", "label", "prediction", "confidence", "answer", "x", "y", "width", "height"]
+    assert list(written.answer) == ["3", "unclear", "3", "8"] == list(table.answer)
+    assert list(written.prediction) == ["3", "3", "3", "8"]
+    assert written.label.tolist()[:3] == ["3", "3", "5"] and written.label.isna()[3]
+    assert written.x.isna().all() and written.file[0].endswith("photos/3/anna_1.png")
+    out = capsys.readouterr().out
+    assert "bad.png" in out and "1 files not read" in out and "4 characters, 1 of them unclear" in out
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line[:4] in ("all ", "anna", "ben ")}
+    assert lines["all"] == ["3", "66.7", "66.7", "50.0"]  # characters, right, answered, right when answered
+    assert lines["anna"] == ["2", "50.0", "100.0", "50.0"] and lines["ben"] == ["1", "100.0", "0.0", "-"]
+    assert plt.imread(folder / "handwritten.png").std() > 0.01
+
+
+def test_a_sheet_has_a_row_for_each_character_with_its_box(tmp_path):
+    picture, boxes = photograph(["315"], 2, Conditions(size=(600, 300), fill=0.8))
+    cv2.imwrite(str(tmp_path / "page.png"), picture)
+    samples, _ = read_folder(tmp_path / "page.png", models.DIGITS)
+    table = handwriting.evaluate(Sayer([3, 1, 5], [0.99] * 3), samples, [], tmp_path)
+    assert len(table) == 3 and table.label.isna().all()
+    for row, box in zip(table[["x", "y", "width", "height"]].to_numpy(float), boxes, strict=True):
+        assert np.abs(row - box).max() <= 4
+
+
+def test_more_samples_than_fit_on_a_figure(folder):
+    samples, _ = read_folder(folder / "photos" / "3", models.DIGITS)
+    table = handwriting.evaluate(Sayer([3] * 500, [0.99] * 500), samples * 250, [], folder)
+    assert len(table) == 500
+
+
+def test_the_script_answers_what_it_is_given(folder):
+    small = ["--dataset", "synthetic", "--epochs", "1", "--threads", "1", "--outliers", "100"]
+    output = folder / "out"
+    result = run("train_mnist.py", *small, "--handwritten", str(folder / "photos"), "--output-dir", str(output))
+    assert result.returncode == 0, result.stderr
+    assert len(pd.read_csv(output / "handwritten.csv")) == 4 and "bad.png" in result.stdout
+    assert json.loads((output / "config.json").read_text())["handwritten"] == str(folder / "photos")
+
+
+@pytest.mark.parametrize("name", ["nothing here", "photos/bad.png", "empty"])
+def test_nothing_to_read_is_said_before_any_training(name, folder):
+    (folder / "empty").mkdir()
+    result = run("train_mnist.py", "--dataset", "synthetic", "--handwritten", str(folder / name))
+    assert result.returncode == 1 and "epoch" not in result.stdout
+    assert result.stderr.count("\n") == 1 and result.stderr.startswith("error: ") and name in result.stderr
+
+
+def test_verdict_counts_the_mistakes(tmp_path, split, capsys):
+    few = Split(split.images[:50], split.labels[:50])
+    outputs = torch.full((50, 10), -9.0)
+    outputs[range(50), few.labels] = 0.0
+    outputs[0] = outputs[0].roll(1)  # one mistake
+    accuracy = verdict.write(outputs, few, models.DIGITS, "test pictures", tmp_path)
+    assert accuracy == 98 and {path.name for path in tmp_path.iterdir()} == {
+        "predictions.png", "confusion.png", "mistakes.png", "classes.csv"
+    }  # fmt: skip
+    assert "recall" in capsys.readouterr().out

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+
+import loaders
+import models
+import outliers
+import training
+from training import Recipe
+
+KINDS = [outliers.scribbles, outliers.letters, outliers.shapes]
+MADE = [outliers.halves, outliers.turned, outliers.pairs, outliers.mixed]
+
+
+def of(kind, digits, count, seed):
+    rng = np.random.default_rng(seed)
+    return kind(*digits, count, rng) if kind in MADE else kind(count, rng)
+
+
+@pytest.mark.parametrize("kind", KINDS + MADE)
+def test_each_kind_is_drawn_by_seed_and_varies(kind, digits):
+    pictures = of(kind, digits, 40, 1)
+    assert pictures.shape == (40, 28, 28) and pictures.dtype == np.uint8
+    assert np.array_equal(pictures, of(kind, digits, 40, 1))
+    assert not np.array_equal(pictures, of(kind, digits, 40, 2))
+    assert len(np.unique(pictures.reshape(40, -1), axis=0)) > 25
+
+
+def test_half_a_digit_is_half_of_that_digit(digits):
+    pictures, labels = digits
+    whole = pictures[labels == 5][:1]
+    rng = np.random.default_rng(0)
+    for half in outliers.halves(whole, np.array([5]), 20, rng):
+        assert 0.15 < (half > 0).sum() / (whole > 0).sum() < 1.6  # brought back to size, a half has more ink
+
+
+def test_a_turned_digit_has_the_same_ink(digits):
+    pictures, labels = digits
+    ink = {int(picture.sum()) for picture in pictures}
+    assert all(int(picture.sum()) in ink for picture in outliers.turned(pictures, labels, 30, np.random.default_rng(3)))
+
+
+def test_letters_like_digits_are_left_out():
+    assert "omicron" not in outliers.LETTERS and "7" not in outliers.LETTERS and len(outliers.LETTERS) > 40
+
+
+def test_a_network_learns_to_be_sure_of_nothing_there(digits, split):
+    """Trained with scribbles, it is less sure of letters, which it has never seen, and as sure of digits."""
+    train = loaders.Split(split.images[:1600], split.labels[:1600])
+    pictures = outliers.scribbles(500, np.random.default_rng(0))
+    letters = loaders.normalise(outliers.letters(200, np.random.default_rng(1)))
+    recipe = Recipe(epochs=5, batch_size=64, optimizer="muon", learning_rate=0.05, momentum=0.6, decline=0.5)
+    sure = {}
+    for name, examples in (("without", train), ("with", loaders.add_outliers(train, pictures))):
+        torch.manual_seed(0)
+        *_, last = training.fit(models.MnistNet(), examples, recipe, seed=0, quiet=True)
+        confidence = training.predict(last.model, letters).exp().amax(1)
+        assert training.evaluate(last.model, loaders.Split(split.images[1600:], split.labels[1600:]))[1] > 80
+        sure[name] = (confidence > 0.9).float().mean().item()
+    assert sure["with"] < 0.6 * sure["without"]
+
+
+def test_the_loss_of_outliers_is_by_the_likeliest_class():
+    log_probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]).log()
+    loss, outlier_loss = training._losses(log_probabilities, torch.tensor([0, -1, -1]))
+    assert loss.item() == pytest.approx(-np.log(0.9), rel=1e-5)
+    assert outlier_loss.item() == pytest.approx(-np.log(0.2) - np.log(0.5), rel=1e-5)
+    none_known = training._losses(log_probabilities, torch.tensor([-1, -1, -1]))
+    assert all(torch.isfinite(value) for value in none_known)
+
+
+def test_pictures_and_tensors_are_the_same(digits):
+    pictures, labels = digits
+    split = loaders.Split(loaders.normalise(pictures), torch.from_numpy(labels.astype(np.int64)))
+    assert np.array_equal(loaders.pictures(split), pictures)
+    more = loaders.add_outliers(split, pictures[:7])
+    assert len(more) == len(split) + 7 and (more.labels[-7:] == -1).all()

@@ -1,0 +1,304 @@
+"""From photographs to MNIST's form: what must not matter does not, and what is no picture is said to be none."""
+
+import dataclasses
+import struct
+import warnings
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from conftest import REAL
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import paper
+from experiment import Failure
+from paper import Conditions, photograph
+from preprocess import center_ink, find_glyphs, photo_to_mnist, read_folder, read_picture
+
+DIGITS = tuple("0123456789")
+CLEAN = Conditions(size=(240, 240), fill=0.6, light="even")
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=25)
+settings.load_profile("same")
+
+
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two pictures, 1 for the same."""
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def one(digit: str, seed: int, **changes) -> np.ndarray:
+    return photograph([[digit]], seed, dataclasses.replace(CLEAN, **changes))[0]
+
+
+def test_mnist_digits_pass_as_they_are(digits):
+    pictures = digits[0][:1000]
+    unchanged = np.mean([np.array_equal(photo_to_mnist(picture), picture) for picture in pictures])
+    assert unchanged >= (0.995 if REAL else 0.9)  # drawn digits are resampled once more where their side is not 20
+
+
+def test_a_photograph_of_a_digit_of_mnist_gives_that_digit(digits):
+    for picture in digits[0][:60]:
+        page = 230 - 0.8 * cv2.resize(np.pad(picture, 6), (320, 320), interpolation=cv2.INTER_CUBIC).astype(float)
+        assert likeness(photo_to_mnist(np.clip(page, 0, 255).astype(np.uint8)), picture) > 0.85
+
+
+def test_what_has_been_through_comes_out_the_same():
+    for i in range(20):
+        picture = photo_to_mnist(one(DIGITS[i % 10], i))
+        assert np.array_equal(photo_to_mnist(picture), picture)
+
+
+digit_and_hand = (st.sampled_from(DIGITS), st.integers(0, 40))
+
+
+@given(*digit_and_hand, st.tuples(st.floats(0.05, 0.95), st.floats(0.05, 0.95)), st.floats(0.25, 0.85))
+def test_place_and_size_do_not_matter(digit, seed, place, fill):
+    reference = photo_to_mnist(one(digit, seed, size=(480, 480), fill=0.6))
+    assert likeness(photo_to_mnist(one(digit, seed, size=(480, 480), place=place, fill=fill)), reference) > 0.85
+
+
+@given(*digit_and_hand)
+def test_light_on_dark_is_dark_on_light(digit, seed):
+    picture = one(digit, seed, noise=2)
+    assert likeness(photo_to_mnist(255 - picture), photo_to_mnist(picture)) > 0.9
+
+
+@given(*digit_and_hand, st.sampled_from(["slanting", "vignette", "lamp", "shadow"]), st.floats(-1, 1))
+def test_light_does_not_matter(digit, seed, light, tint):
+    reference = photo_to_mnist(one(digit, seed))
+    assert likeness(photo_to_mnist(one(digit, seed, light=light, tint=tint, noise=2)), reference) > 0.8
+
+
+@given(*digit_and_hand, st.sampled_from(list(paper.PATTERNS)), st.sampled_from(["white", "cream", "grey", "recycled"]))
+def test_printed_lines_and_paper_do_not_matter(digit, seed, pattern, sheet):
+    # lines may run along a stroke and take some of it with them, so the pictures may differ more
+    picture = photo_to_mnist(one(digit, seed, pattern=pattern, paper=sheet, size=(360, 360)))
+    assert likeness(picture, photo_to_mnist(one(digit, seed))) > 0.6
+
+
+@given(*digit_and_hand, st.sampled_from(["blue ballpoint", "red ballpoint", "green ballpoint", "pencil"]))
+def test_a_pen_of_any_colour_can_be_read(digit, seed, pen):
+    picture = photo_to_mnist(one(digit, seed, pen=pen, noise=2, size=(400, 400)))
+    assert likeness(picture, photo_to_mnist(one(digit, seed, pen="black ballpoint", size=(400, 400)))) > 0.8
+
+
+@given(*digit_and_hand, st.integers(1, 30), st.integers(0, 255))
+def test_a_frame_around_the_picture_does_not_matter(digit, seed, width, grey):
+    picture = one(digit, seed)
+    framed = cv2.copyMakeBorder(picture, *4 * [width], cv2.BORDER_CONSTANT, value=[grey] * 3)
+    assert likeness(photo_to_mnist(framed), photo_to_mnist(picture)) > 0.9
+
+
+def test_cut_off_neighbours_stay_outside():
+    for i in range(12):
+        alone, crowd = (one(DIGITS[i % 10], i, fill=0.35, neighbours=there) for there in (False, True))
+        assert likeness(photo_to_mnist(crowd), photo_to_mnist(alone)) > 0.9
+
+
+def test_a_second_character_beside_stays_in():
+    """Two digits in one box are no digit: that can only be seen with both."""
+    picture, _ = photograph([["3", "8"]], 1, dataclasses.replace(CLEAN, gap=0.15))
+    result = photo_to_mnist(picture)
+    rows, columns = np.flatnonzero(result.any(1)), np.flatnonzero(result.any(0))
+    assert np.ptp(columns) > 1.1 * np.ptp(rows)
+
+
+@pytest.mark.parametrize("shade", [0, 60, 255])
+def test_blank_paper_gives_black(shade):
+    noise = np.random.default_rng(0).normal(shade, 3, (200, 200, 3))
+    assert not photo_to_mnist(np.clip(noise, 0, 255).astype(np.uint8)).any()
+    assert not photo_to_mnist(np.full((200, 200), shade, np.uint8)).any()
+
+
+def test_a_thing_is_no_writing():
+    page = np.full((200, 200), 240, np.uint8)
+    cv2.rectangle(page, (60, 40), (140, 160), 30, -1)
+    assert not photo_to_mnist(page).any()
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 500), (500, 1), (3, 2000), (20, 20), (20, 20, 1), (20, 20, 4), (9, 9, 2)]
+)
+def test_any_shape_gives_a_picture(shape):
+    for pixels in (np.zeros(shape, np.uint8), np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)):
+        result = photo_to_mnist(pixels)
+        assert result.shape == (28, 28) and result.dtype == np.uint8
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5,), (4, 4, 5), (2, 2, 2, 2)])
+def test_what_is_no_picture_is_refused(shape):
+    with pytest.raises(ValueError, match="no picture"):
+        photo_to_mnist(np.zeros(shape))
+
+
+def test_other_types_are_read_like_bytes():
+    picture = one("5", 3)
+    expected = photo_to_mnist(picture)
+    for other in (picture / 255, picture.astype(np.float32), picture.astype(np.uint16) * 257, picture.astype(np.int64)):
+        assert likeness(photo_to_mnist(other), expected) > 0.98
+    assert photo_to_mnist(np.full((30, 30), np.nan)).shape == (28, 28)
+
+
+def test_file_folder_and_camera_give_the_same(tmp_path):
+    frame = one("7", 2, noise=3)
+    (tmp_path / "7").mkdir()
+    cv2.imwrite(str(tmp_path / "7" / "anna_1.png"), frame)
+    assert np.array_equal(read_picture(tmp_path / "7" / "anna_1.png"), frame)
+    (sample,), faults = read_folder(tmp_path, DIGITS)
+    assert np.array_equal(sample.picture, photo_to_mnist(frame)) and not faults
+
+
+FORMATS = {  # name -> how to save it, from a picture of dark ink on light paper
+    "grey.png": lambda image, path: image.convert("L").save(path),
+    "bits.png": lambda image, path: image.convert("1", dither=Image.Dither.NONE).save(path),
+    "palette.png": lambda image, path: image.quantize(16).save(path),
+    "palette.gif": lambda image, path: image.quantize(16).save(path),
+    "sixteen.png": lambda image, path: Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(
+        path
+    ),
+    "alpha.png": lambda image, path: transparent(image).save(path),
+    "alpha.webp": lambda image, path: transparent(image).save(path, lossless=True),
+    "plain.bmp": lambda image, path: image.save(path),
+    "plain.tif": lambda image, path: image.save(path),
+    "press.jpg": lambda image, path: image.convert("CMYK").save(path, quality=95),
+    "plain.jpeg": lambda image, path: image.save(path, quality=80),
+    "plain.heic": lambda image, path: image.save(path, quality=90),
+    "turned.jpg": lambda image, path: image.transpose(Image.Transpose.ROTATE_90).save(path, quality=95, exif=TURNED),
+}
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # orientation: to be turned by a quarter, clockwise
+
+
+def transparent(image: Image.Image) -> Image.Image:
+    """Opaque where there is ink, and no colour at all behind, as drawing programs save it."""
+    grey = np.asarray(image.convert("L"))
+    return Image.fromarray(np.dstack([np.zeros((*grey.shape, 3), np.uint8), 255 - grey]))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats(name, tmp_path):
+    picture = np.clip(one("4", 6).astype(int) + 20, 0, 255).astype(np.uint8)
+    image = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    FORMATS[name](image, tmp_path / name)
+    assert likeness(photo_to_mnist(read_picture(tmp_path / name)), photo_to_mnist(picture)) > 0.9
+
+
+def bomb(side: int) -> bytes:
+    """A PNG that says it is side x side pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(b"\0" * 1000)
+    chunks = (header, data, b"IEND")
+    body = b"".join(struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def test_bad_files_are_named_and_the_others_read(tmp_path):
+    folder = tmp_path / "digits" / "3"
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / "good.png"), one("3", 1))
+    cv2.imwrite(str(folder / "tiny.png"), np.zeros((1, 1, 3), np.uint8))
+    cv2.imwrite(str(folder / "whole.jpg"), one("3", 2))
+    whole = (folder / "whole.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.png").write_text("this is no picture")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "bomb.png").write_bytes(bomb(10_001))
+    (folder / "huge.png").write_bytes(bomb(200_000))
+    (folder / "notes.txt").write_text("not looked at")
+    with warnings.catch_warnings(action="error"):
+        samples, faults = read_folder(tmp_path, DIGITS)
+    assert sorted(sample.file.name for sample in samples) == ["good.png", "tiny.png", "whole.jpg"]
+    assert {name for fault in faults for name in ("cut.jpg", "text.png", "empty.png", "bomb.png", "huge.png") if name in fault} == {
+        "cut.jpg", "text.png", "empty.png", "bomb.png", "huge.png"
+    }  # fmt: skip
+    assert len(faults) == 5 and all("\n" not in fault for fault in faults)
+    assert all(sample.label == "3" for sample in samples)
+
+
+@pytest.mark.parametrize("content", ["missing", "empty", "text", "one bad picture"])
+def test_nothing_to_read_is_a_failure(content, tmp_path):
+    path = tmp_path / "here"
+    if content != "missing":
+        path.mkdir()
+    if content == "text":
+        (path / "notes.txt").write_text("no picture")
+    if content == "one bad picture":
+        (path / "bad.png").write_text("no picture")
+    with pytest.raises(Failure, match="here"):
+        read_folder(path, DIGITS)
+
+
+def test_labels(tmp_path):
+    expected = {
+        "3/anna_1.png": "3", "3/photo 5.png": "3", "page/7.png": "7", "page/anna 4 blue.png": "4", "page/IMG_2034.png": None,
+        "page/alpha_2.png": "alpha", "ALPHA/x.png": "alpha", "page/my beta.png": "beta", "page/alphabet.png": None,
+    }  # fmt: skip
+    for name in expected:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), one("3", 1))
+    samples, _ = read_folder(tmp_path, (*DIGITS, "alpha", "beta"))
+    assert {sample.file.relative_to(tmp_path).as_posix(): sample.label for sample in samples} == expected
+
+
+def overlap(one: paper.Box, other: paper.Box) -> float:
+    (x, y, w, h), (u, v, p, q) = one, other
+    shared = max(0, min(x + w, u + p) - max(x, u)) * max(0, min(y + h, v + q) - max(y, v))
+    return shared / (w * h + p * q - shared)
+
+
+SHEET = Conditions(size=(1000, 750), pen="black ballpoint", fill=0.85, noise=2, blur=0.6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"pattern": "ruled"}, {"pattern": "squared"}, {"pattern": "dotted"}, {"turn": -6}, {"turn": 7, "tilt": (0.1, 0.1)},
+     {"light": "shadow"}, {"light": "lamp", "paper": "grey"}, {"gap": 0.06, "pen": "felt pen"}, {"specks": 8},
+     {"paper": "black", "pen": "white pen"}, {"pen": "pencil", "noise": 5}],
+    ids=str,
+)  # fmt: skip
+def test_sheets_every_character_once_in_reading_order(changes):
+    rows = ["0123456789", "5454", "1777419"]
+    for seed in range(2):
+        picture, truth = photograph(rows, seed, dataclasses.replace(SHEET, **changes))
+        found = find_glyphs(picture)
+        assert len(found) == len(truth)
+        assert all(overlap(character.box, box) > 0.5 for character, box in zip(found, truth, strict=True))
+
+
+def test_a_character_of_a_sheet_looks_as_it_does_alone():
+    picture, _ = photograph(["2345"], 4, SHEET)
+    for character in find_glyphs(picture):
+        x, y, width, height = character.box
+        margin = 8
+        crop = picture[y - margin : y + height + margin, x - margin : x + width + margin]
+        assert likeness(character.picture, photo_to_mnist(crop)) > 0.85
+
+
+def test_two_strokes_are_one_character_and_two_characters_two():
+    page = np.full((200, 500), 235, np.uint8)
+    cv2.polylines(page, [np.array([[60, 50], [55, 95], [85, 90], [95, 120], [70, 145], [45, 140]])], False, 30, 5)
+    cv2.line(page, (66, 42), (100, 38), 30, 5)  # the bar of the 5, which does not touch it
+    cv2.line(page, (200, 40), (185, 100), 30, 5)  # a 4: an L
+    cv2.line(page, (185, 100), (222, 100), 30, 5)
+    cv2.line(page, (231, 45), (228, 150), 30, 5)  # and its upright, which stands apart
+    cv2.line(page, (330, 45), (326, 150), 30, 5)  # 1 and 1, nearly touching
+    cv2.line(page, (342, 45), (339, 150), 30, 5)
+    assert [round(character.box[0], -1) for character in find_glyphs(page)] == [40, 180, 320, 340]
+
+
+def test_an_empty_page_has_no_characters():
+    rng = np.random.default_rng(1)
+    for pattern in paper.PATTERNS:
+        page, _ = photograph(
+            [["1"]], 0, dataclasses.replace(SHEET, pattern=pattern, fill=0.06, place=(2.0, 2.0), noise=3)
+        )
+        assert len(find_glyphs(page)) <= 1
+    assert find_glyphs(np.clip(rng.normal(200, 4, (700, 900)), 0, 255).astype(np.uint8)) == []
+
+
+def test_center_ink_is_the_last_step():
+    picture = photo_to_mnist(one("2", 2))
+    assert np.array_equal(center_ink(picture), picture)

@@ -40,7 +40,7 @@ PHOTO = 160, 640  # pixels, the longer side a picture of one character is brough
 SHEET = 800, 1800  # the same for a sheet of many
 DRAWING = 6 * BOX  # pixels, the longer side of the glyph whose strokes are measured and mended
 THINNEST = 1.9  # pixels of stroke on the finished picture: thinner ones are widened to this
-THICKEST = 5.2  # pixels likewise: what is thicker was written by no pen, and is taken for no ink
+THICKEST = 6.2  # pixels likewise: what is thicker was written by no pen, and is taken for no ink
 
 
 def center_ink(ink: np.ndarray) -> np.ndarray:

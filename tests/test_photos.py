@@ -26,6 +26,8 @@ settings.load_profile("same")
 
 def likeness(one: np.ndarray, other: np.ndarray) -> float:
     """Correlation of two pictures, 1 for the same; a pixel's shift, from rounding, is forgiven."""
+    if not one.any() or not other.any():
+        return 0.0
     blurred, still = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 0.8) for picture in (one, other))
     shifts = [np.roll(blurred, (down, right), (0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)]
     return max(float(np.corrcoef(shifted.ravel(), still.ravel())[0, 1]) for shifted in shifts)

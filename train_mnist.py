@@ -108,14 +108,12 @@ def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Pa
         "state": None, "best": None, "history": [], "losses": []
     }  # fmt: skip
     untrained_loss, _ = training.evaluate(model, data.test)
-    examples = data.train
     if config.decline and config.outliers:
-        pictures = outliers.outliers(
-            loaders.pictures(examples), examples.labels.cpu().numpy(), config.outliers, config.seed
-        )
-        examples = loaders.add_outliers(examples, pictures)
+        digits, classes = loaders.pictures(data.train), data.train.labels.cpu().numpy()
+        pictures = outliers.outliers(digits, classes, config.outliers, config.seed)
+        data.train = loaders.add_outliers(data.train, pictures)
     start = time.perf_counter()
-    for epoch in training.fit(model, examples, config, config.seed, run["state"], config.quiet):
+    for epoch in training.fit(model, data.train, config, config.seed, run["state"], config.quiet):
         valid_loss, valid_accuracy = training.evaluate(epoch.model, data.valid)
         test_loss, test_accuracy = training.evaluate(epoch.model, data.test)
         # by the loss, which moves with every example; 10,000 right or wrong answers cannot tell good epochs apart

@@ -3,10 +3,8 @@
     DATA_DIR=... python -m benchmarks.best              the default; about ten minutes on two cores
     DATA_DIR=... python -m benchmarks.best classic      another preset
 
-    DATA_DIR=... python -m benchmarks.best best FOLDER  and what it makes of the pictures in FOLDER (see handwritten/)
-
-Writes benchmarks/results/<preset>.json: mean and spread of the test accuracy, seconds, peak memory, the handwriting
-read right and answered. The weights stay in outputs/benchmarks/<preset>/, where benchmarks.decline finds them.
+Writes benchmarks/results/<preset>.json: mean and spread of the test accuracy, seconds, peak memory. The
+weights stay in outputs/benchmarks/<preset>/, where benchmarks.decline finds them.
 """
 
 import json
@@ -17,28 +15,13 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
-
-import handwriting
 from benchmarks import results
 
 SEEDS = 5
 
 
-def run(preset: str, seed: int, folder: Path, handwritten: str) -> dict:
-    arguments = [
-        "--handwritten",
-        handwritten,
-        "--preset",
-        preset,
-        "--seed",
-        str(seed),
-        "--dataset",
-        "mnist",
-        "--output-dir",
-        str(folder),
-        "--quiet",
-    ]
+def run(preset: str, seed: int, folder: Path) -> dict:
+    arguments = ["--preset", preset, "--seed", str(seed), "--dataset", "mnist", "--output-dir", str(folder), "--quiet"]
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "train_mnist.py", *arguments], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -46,23 +29,18 @@ def run(preset: str, seed: int, folder: Path, handwritten: str) -> dict:
     assert status == 0, f"train_mnist.py ended with {status}"
     metrics = json.loads((folder / "metrics.json").read_text())
     kept = {name: metrics[name] for name in ("test_accuracy", "valid_accuracy", "test_loss", "best_epoch")}
-    table = pd.read_csv(folder / "handwritten.csv", dtype=str)
-    right, sure = table.prediction == table.label, table.answer != handwriting.UNCLEAR
-    kept |= {"handwriting": len(table), "handwriting_right": int(right.sum())}
-    kept |= {"handwriting_answered": int(sure.sum()), "handwriting_answered_right": int((right & sure).sum())}
     return {"seed": seed, **kept, "seconds": seconds, "peak_mib": usage.ru_maxrss / 1024}
 
 
-def main(preset: str = "best", handwritten: str = "handwritten/digits") -> None:
+def main(preset: str = "best") -> None:
     folder = Path("outputs/benchmarks") / preset
-    rows = [results.say(run(preset, seed, folder / str(seed), handwritten)) for seed in range(SEEDS)]
+    rows = [results.say(run(preset, seed, folder / str(seed))) for seed in range(SEEDS)]
     accuracies = [row["test_accuracy"] for row in rows]
     results.write(
         preset,
         {
             "test_accuracy_mean": statistics.mean(accuracies),
             "test_accuracy_deviation": statistics.stdev(accuracies),
-            **{name: [row[name] for row in rows] for name in rows[0] if name.startswith("handwriting")},
             "valid_accuracy_mean": statistics.mean(row["valid_accuracy"] for row in rows),
             "seconds_median": statistics.median(row["seconds"] for row in rows),
             "peak_mib": max(row["peak_mib"] for row in rows),

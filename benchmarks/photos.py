@@ -1,10 +1,11 @@
-"""How long it takes to read a photograph, and how much is read right of drawn ones whose truth is known.
+"""How long it takes to read a photograph, and how much is read right: real ones, and drawn ones of any kind.
 
-    python -m benchmarks.photos [WEIGHTS]
+    python -m benchmarks.photos FOLDER outputs/benchmarks/best/*/model.pt
 
-Writes benchmarks/results/photos.json: milliseconds for a 300x300 crop and a 12-megapixel sheet, on one thread;
-of 300 photographs under random conditions how many are answered and how many right, beside the plain way (grey, dark
-on light turned round, resized to 28x28) on the same; of 60 sheets the characters found and invented.
+FOLDER holds labelled photographs (see handwritten/README.md). Writes benchmarks/results/photos.json: milliseconds for
+a 300x300 crop and a 12-megapixel sheet, on one thread; for each set of weights, of FOLDER and of 300 drawn photographs
+under random conditions, the share right, answered, and right when answered, beside the plain way (grey, dark on light
+turned round, resized to 28x28) on the same; of 60 drawn sheets the characters found and invented.
 """
 
 import statistics
@@ -37,27 +38,29 @@ def milliseconds(action, repeats: int) -> float:
 
 def plain_way(picture: np.ndarray) -> np.ndarray:
     """What the tutorials do."""
-    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (28, 28), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.ndim == 3 else picture
+    grey = cv2.resize(grey, (28, 28), interpolation=cv2.INTER_AREA)
     return 255 - grey if np.median(grey) > 127 else grey
 
 
-def read(model: models.MnistNet) -> dict:
-    """Random photographs of one digit, up to 1,000 pixels wide or high."""
-    truth, pictures = [], []
+def drawn() -> tuple[list[np.ndarray], list[str]]:
+    """Random photographs of one digit, up to 1,000 pixels wide, and their labels."""
+    pictures, labels = [], []
     for i in range(PHOTOS):
         rng = np.random.default_rng([7, i])
         side = int(64 * 2 ** rng.uniform(0, 4))
         conditions = paper.Conditions.random(rng, size=(side, max(64, side * 3 // 4)))
         pictures.append(paper.photograph([[str(i % 10)]], 10_000 + i, conditions)[0])
-        truth.append(str(i % 10))
-    row = {"photos": PHOTOS}
-    for name, way in (("", preprocess.photo_to_mnist), ("plain_way_", plain_way)):
-        table = handwriting.answer(model, [way(picture) for picture in pictures])
-        sure = table.answer != handwriting.UNCLEAR
-        row[f"{name}right_percent"] = 100 * (table.prediction == truth).mean()
-        row[f"{name}answered_percent"] = 100 * sure.mean()
-        row[f"{name}right_when_answered_percent"] = 100 * (table.prediction == truth)[sure].mean()
-    return row
+        labels.append(str(i % 10))
+    return pictures, labels
+
+
+def shares(model: models.MnistNet, pictures: list[np.ndarray], labels: list[str], name: str) -> dict:
+    """In percent; `pictures` are (28, 28)."""
+    table = handwriting.answer(model, pictures)
+    right, sure = table.prediction == labels, table.answer != handwriting.UNCLEAR
+    kinds = {"right": right, "answered": sure, "right when answered": right[sure]}
+    return {f"{name}: {kind}": 100 * values.mean() for kind, values in kinds.items()}
 
 
 def overlap(one: paper.Box, other: paper.Box) -> float:
@@ -88,7 +91,7 @@ def sheets() -> dict:
     return {"sheets": SHEETS, "characters": characters, "found": found, "invented": invented, "faultless_sheets": whole}
 
 
-def main(weights: str = "outputs/train_mnist/model.pt") -> None:
+def main(folder: str, *weights: str) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     clean = paper.Conditions(size=(300, 300), light="slanting", noise=3, blur=0.6, paper="cream")
@@ -100,8 +103,19 @@ def main(weights: str = "outputs/train_mnist/model.pt") -> None:
         "sheet_12_megapixels_ms": milliseconds(lambda: preprocess.find_glyphs(sheet), 7),
         "sheet_characters": len(preprocess.find_glyphs(sheet)),
     }
-    summary |= read(models.load(Path(weights), models.MnistNet, "train_mnist.py"))
-    results.write("photos", summary | sheets(), [])
+    samples, _ = preprocess.read_folder(Path(folder), models.DIGITS)
+    real = [sample.picture for sample in samples], [sample.label for sample in samples]
+    plain_real = [plain_way(preprocess.plain(preprocess.read_picture(sample.file))) for sample in samples]
+    photos, labels = drawn()
+    read, plain = ([way(photo) for photo in photos] for way in (preprocess.photo_to_mnist, plain_way))
+    rows = []
+    for path in weights:
+        model = models.load(Path(path), models.MnistNet, "train_mnist.py")
+        row = {"weights": path} | shares(model, *real, "real") | shares(model, plain_real, real[1], "real, plain way")
+        row |= shares(model, read, labels, "drawn") | shares(model, plain, labels, "drawn, plain way")
+        rows.append(results.say(row))
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in list(rows[0])[1:]}
+    results.write("photos", summary | {"photos": len(samples)} | means | sheets(), rows)
 
 
 if __name__ == "__main__":

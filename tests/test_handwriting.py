@@ -8,6 +8,7 @@ import torch
 from conftest import run
 from matplotlib import pyplot as plt
 
+import augment
 import handwriting
 import models
 import verdict
@@ -38,6 +39,14 @@ def folder(tmp_path):
         cv2.imwrite(str(path), photograph([["3"]], 1, Conditions(size=(100, 80)))[0])
     (tmp_path / "photos" / "bad.png").write_text("no picture")
     return tmp_path
+
+
+def test_a_turned_picture_is_turned_clockwise_and_whole(split):
+    images = split.images[:20]
+    assert torch.allclose(augment.turn(images, 0), images, atol=1e-5)
+    quarter = augment.turn(images, 90)
+    assert torch.allclose(quarter, images.rot90(-1, (2, 3)), atol=1e-4)
+    assert torch.allclose(augment.turn(augment.turn(images, 6), -6).mean((1, 2, 3)), images.mean((1, 2, 3)), atol=0.02)
 
 
 def test_table_picture_and_prints(folder, capsys):

@@ -42,6 +42,8 @@ bench: .venv/installed-dev  ## measure what README claims: half an hour on two c
 	$(BIN)/python -m benchmarks.best
 	$(BIN)/python -m benchmarks.best classic
 	$(BIN)/python -m benchmarks.drawn
+	$(BIN)/python -m benchmarks.photos handwritten/digits outputs/benchmarks/best/*/model.pt
+	$(BIN)/python -m benchmarks.decline outputs/benchmarks/best/*/model.pt
 
 clean:  ## remove the virtual environment and what scripts wrote
 	rm -rf .venv .pytest_cache .ruff_cache outputs/*/

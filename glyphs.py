@@ -92,13 +92,13 @@ def main_glyph(ink: Ink) -> np.ndarray:
         right, bottom = parts.right[chosen].max(), parts.bottom[chosen].max()
     if not _on_paper(ink, left, top, right, bottom):
         return np.zeros_like(ink.mask)
-    return (chosen[parts.names - 1] & (parts.names > 0)).astype(np.uint8)
+    return np.append(0, chosen).astype(np.uint8)[parts.names]
 
 
 def _on_paper(ink: Ink, left: int, top: int, right: int, bottom: int) -> bool:
     """Is what lies behind and around the box one sheet of paper? With the folds and rims of things it is not."""
     margin = max(right - left, bottom - top) // 2
-    paper = ink.paper[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
+    paper = ink.paper[max(0, top - margin) : bottom + margin : 2, max(0, left - margin) : right + margin : 2]
     darkest, lightest = np.percentile(paper, (5, 95))
     return lightest - darkest <= UNEVEN * (lightest + darkest + 64)  # 64: black may vary a little
 

@@ -113,8 +113,9 @@ def _floor(contrast: np.ndarray) -> float:
 
 
 def _strength(contrast: np.ndarray) -> float:
-    """Of the fullest ink among those pixels."""
-    return float(np.percentile(contrast, 95)) if len(contrast) > 3 else 255
+    """Of the fullest ink among those pixels: their 95th percentile."""
+    counts = np.cumsum(np.bincount(contrast, minlength=256))
+    return float(np.searchsorted(counts, 0.95 * counts[-1])) if counts[-1] > 3 else 255
 
 
 def _reach(picture: np.ndarray, dark: bool) -> float:

@@ -21,7 +21,7 @@ STROKES = (
 )  # at least so large, and no further away: shares of the main part's size
 SMALLEST = 0.009  # of the sheet's longer side: the usual letter at the least, 3 mm on A4
 UNEVEN = 0.5  # the most that paper behind a character may vary: (lightest - darkest) / (lightest + darkest)
-COMPANION = (0.6, 1.6), 0.35  # a second character beside: its size and its distance, shares likewise
+COMPANION = (0.6, 1.6), 0.5  # a second character beside: its size and its distance, shares likewise
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Glyph:
 
 
 class Parts:
-    """The connected parts of the ink; every attribute is an array with one value for each of N parts."""
+    """The connected parts of the ink; every attribute but `names` has one value or row for each of N parts."""
 
     def __init__(self, ink: Ink):
         count, self.names, boxes, centers = cv2.connectedComponentsWithStats(ink.mask)  # names: (H, W), 0 is paper

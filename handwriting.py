@@ -53,7 +53,8 @@ def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str],
     experiment.write_csv(folder / "handwritten.csv", table)
 
     print("\nHandwriting:")
-    print(table.to_string(index=False, na_rep="", formatters={"confidence": "{:.3f}".format}))
+    shown = table.dropna(axis=1, how="all").assign(confidence=table.confidence.map("{:.3f}".format))
+    print(shown.astype(object).where(shown.notna(), "").to_string(index=False))
     for fault in faults:
         print(f"not read: {fault}")
     counts = f"{len(table)} characters, {(table.answer == UNCLEAR).sum()} of them unclear"
@@ -61,17 +62,18 @@ def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str],
     known = table[table.label.notna()].copy()
     if len(known):
         known["writer"] = known.file.map(_writer)
-        print(f"of {len(known)} whose label is known, in percent:\n{_accuracy(known.assign(all='all'), 'all')}")
+        print(f"of {len(known)} whose label is known, in percent:\n{_accuracy(known.assign(all='all'), 'all')}\n")
         for by in ("label", "writer"):
             if known[by].nunique() > 1:
-                print(_accuracy(known, by))
+                print(f"by {by}:\n{_accuracy(known, by)}\n")
     plots.save(plots.handwriting(samples, table, f"Handwriting: {counts}"), folder / "handwritten.png")
     return table
 
 
 def _writer(file: str) -> str:
-    """'digits/3/anna_2.png' -> 'anna'; the file's whole name where it ends in no number of that kind."""
-    return re.sub(r"_\d+$", "", Path(file).stem)
+    """'digits/3/anna_2.png' or 'anna 2.png' -> 'anna'; what stands before a last number, or all where there is none."""
+    stem = Path(file).stem
+    return re.sub(r"[_ -]*\d+$", "", stem) or stem
 
 
 def _accuracy(known: pd.DataFrame, by: str) -> str:
@@ -82,4 +84,4 @@ def _accuracy(known: pd.DataFrame, by: str) -> str:
     table["right when answered"] = table.pop("both") / table.answered
     percent = table.columns != "characters"
     table.loc[:, percent] = (100 * table.loc[:, percent]).round(1)
-    return table.to_string(na_rep="-")
+    return table.rename_axis(None).to_string(na_rep="-")

@@ -7,7 +7,6 @@ a reduced picture.
 """
 
 from dataclasses import dataclass
-from functools import reduce
 
 import cv2
 import numpy as np
@@ -42,9 +41,11 @@ def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
     longer = max(picture.shape[:2])
     scale = min(max(longer, least), most) / longer
     picture = _resize(picture, scale)
+    if picture.ndim == 3:
+        picture = _in_one_colour(picture, min(1, REDUCED * most / max(picture.shape[:2])))
     if scale <= 0.5 or longer >= most / 2:
         picture = cv2.GaussianBlur(picture, (3, 3), 0)  # the sensor's noise, before thresholds see it
-    reduced = _resize(picture, min(1, REDUCED * most / max(picture.shape[:2])))
+    reduced = _resize(picture, min(1, REDUCED * most / max(picture.shape)))
     if reduced.shape != picture.shape:
         reduced = cv2.medianBlur(reduced, 3)
     dark = _is_darker(_resize(reduced, 0.5))
@@ -53,7 +54,7 @@ def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
     contrast = _contrast(picture, paper, dark)
     floor = _floor(contrast)
     mask = (contrast >= max(floor, _strength(contrast[contrast >= floor]) / 2)).astype(np.uint8)
-    return Ink(_without_rules(mask), contrast, _grey(paper), scale)
+    return Ink(_without_rules(mask), contrast, paper, scale)
 
 
 def _resize(picture: np.ndarray, scale: float) -> np.ndarray:
@@ -63,8 +64,20 @@ def _resize(picture: np.ndarray, scale: float) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
-def _grey(picture: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.ndim == 3 else picture
+def _in_one_colour(picture: np.ndarray, scale: float) -> np.ndarray:
+    """(H, W, 3) -> (H, W) uint8: the mixture of blue, green and red in which ink and paper differ most.
+
+    That is the first principal component of how pixels of the picture, reduced by `scale`, differ from what is usual
+    around them. For black on white it is about a third of each; for red on green it is red without green.
+    """
+    reduced = _resize(picture, scale)
+    around = cv2.medianBlur(reduced, max(3, int(WINDOWS[1] * max(reduced.shape)) | 1))
+    difference = reduced.reshape(-1, 3).astype(np.float32) - around.reshape(-1, 3)
+    mixture = np.linalg.eigh(difference.T @ difference)[1][:, -1]
+    mixture *= np.sign(mixture.sum()) or 1
+    mixture /= np.abs(mixture).sum()
+    against = 255 * mixture[mixture < 0].sum()  # so that nothing is below 0
+    return cv2.transform(picture, np.append(mixture, -against)[None])
 
 
 def _square(side: float) -> np.ndarray:
@@ -77,11 +90,10 @@ def _edges(picture: np.ndarray) -> np.ndarray:
 
 def _is_darker(picture: np.ndarray) -> bool:
     """Is ink darker than paper? It is the side of the median that differs more, where the picture has sharp edges."""
-    grey = _grey(picture)
-    edges = _edges(grey)
+    edges = _edges(picture)
     vote = 0.0
     for window in WINDOWS:
-        difference = cv2.medianBlur(grey, max(3, int(window * max(grey.shape)) | 1)).astype(np.float32) - grey
+        difference = cv2.medianBlur(picture, max(3, int(window * max(picture.shape)) | 1)).astype(np.float32) - picture
         evidence = np.abs(difference) * difference * edges
         vote += np.log(np.maximum(evidence, 0).sum() + 1) - np.log(np.maximum(-evidence, 0).sum() + 1)
     return bool(vote >= 0)
@@ -95,14 +107,12 @@ def _paper(picture: np.ndarray, dark: bool, reach: float) -> np.ndarray:
 
 
 def _contrast(picture: np.ndarray, paper: np.ndarray, dark: bool) -> np.ndarray:
-    """How far each pixel is from paper to the strongest ink there could be, in the colour that shows it best."""
+    """How far each pixel is from paper to the strongest ink there could be: 0 to 255."""
     if dark:
-        contrast = 255 - cv2.divide(picture, cv2.max(paper, 1), scale=255)
-    else:
-        plain = np.median(paper, axis=(0, 1)).astype(np.float32)
-        gain = np.maximum(1, (plain + SHADOW) / (paper + np.float32(SHADOW))) * (255 / np.maximum(255 - plain, 32))
-        contrast = np.minimum(cv2.subtract(picture, paper) * gain, 255).astype(np.uint8)
-    return reduce(cv2.max, cv2.split(contrast))
+        return 255 - cv2.divide(picture, cv2.max(paper, 1), scale=255)
+    usual = np.float32(np.median(paper))
+    gain = np.maximum(1, (usual + SHADOW) / (paper + np.float32(SHADOW))) * (255 / max(255 - usual, 32))
+    return np.minimum(cv2.subtract(picture, paper) * gain, 255).astype(np.uint8)
 
 
 def _floor(contrast: np.ndarray) -> float:

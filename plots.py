@@ -63,7 +63,7 @@ def pictures(images: torch.Tensor, captions: Sequence[str], columns: int, title:
 
 
 def handwriting(samples: Sequence[Sample], answers: pd.DataFrame, title: str) -> Figure:
-    """Each photo, the 28x28 picture the network saw, and its answer: green right, red wrong, grey unclear.
+    """Each photo, the 28x28 picture the network saw, and its answer: green right, red wrong, grey unclear, black unknown.
 
     Args:
         samples: of which the first 400 are shown.
@@ -81,7 +81,8 @@ def handwriting(samples: Sequence[Sample], answers: pd.DataFrame, title: str) ->
             thumbnail = thumb(picture, side)
             field[top : top + thumbnail.shape[0], at : at + thumbnail.shape[1]] = thumbnail
         wrong = sample.label is not None and row.prediction != sample.label
-        color = "tab:gray" if row.answer != row.prediction else TEST if wrong else VALID
+        right = VALID if sample.label else "black"
+        color = "tab:gray" if row.answer != row.prediction else TEST if wrong else right
         caption = f"{row.answer} {100 * row.confidence:.0f} %" + (f", is {sample.label}" if wrong else "")
         axis.text(left + side, top + side + 11, caption, ha="center", va="center", fontsize=8, color=color)
     axis.imshow(field)

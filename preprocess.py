@@ -85,13 +85,15 @@ def photo_to_mnist(picture: np.ndarray) -> np.ndarray:
 
     Returns:
         (28, 28) uint8, as MNIST has it: light ink on black, the longer side 20, the centre of mass on (14, 14), the
-        stroke no thinner than MNIST's thin ones. A digit of MNIST comes out as it went in. Black
+        stroke no thinner than MNIST's thin ones. A digit of MNIST comes out as it went in, but for
+        three in ten thousand. Black
         where there is no writing.
     """
     picture = plain(picture)
     if picture.shape[:2] == (SIDE, SIDE):
         grey = picture if picture.ndim == 2 else picture[:, :, 0]
-        if np.array_equal(center_ink(grey), grey):
+        is_grey = picture.ndim == 2 or (picture == grey[:, :, None]).all()
+        if is_grey and np.array_equal(center_ink(grey), grey):
             return grey.copy()  # it has been through all this before
     return _finish(main_glyph(ink_mask(picture, *PHOTO)))
 
@@ -166,7 +168,8 @@ def read_picture(path: Path) -> np.ndarray:
     """The pixels of a file, upright, with the colours in OpenCV's order, as a camera would give them.
 
     Returns:
-        (H, W), (H, W, 3) blue, green, red, or (H, W, 4) with opacity; uint8, or uint16 where the file has 16 bits.
+        (H, W), (H, W, 3) blue, green, red, or (H, W, 4) with opacity; uint8, or what the file has:
+        uint16 of 16 bits in grey, float32.
 
     Raises:
         Failure: no file, no picture, a damaged one, or one of more than 64 megapixels.
@@ -187,6 +190,8 @@ def read_picture(path: Path) -> np.ndarray:
             pixels = np.array(image)
     except FileNotFoundError:
         raise Failure(f"there is no {path}") from None
+    except PermissionError:
+        raise Failure(f"no permission to read {path}") from None
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError):
         raise Failure(f"{path} is no picture that can be read") from None
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
@@ -205,11 +210,12 @@ class Sample:
 
 
 def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[str]]:
-    """The handwriting in a picture, a folder or nested folders.
+    """The handwriting in a picture, a folder or nested folders; hidden files are passed over.
 
-    The label is the name of the folder, or else the first digit that stands alone, or the first of the names, in the
-    file's name. A picture in a folder of a name shows one character. Any other on which several are found, or three and
-    more where its own name has a label, is a sheet, whose characters have none.
+    The label is the name of the folder, the nearest within `path` or the one that holds it; or else the first digit
+    that stands alone, or the first of the names, in the file's name. A picture in a folder of a name shows one
+    character. Any other on which several are found, or three and more where its own name has a label, is a sheet,
+    whose characters have none.
 
     Args:
         names: the classes, such as "7" or "alpha".
@@ -220,9 +226,10 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
     Raises:
         Failure: no such path, no pictures in it, or none that can be read.
     """
-    if not path.exists():
-        raise Failure(f"there is no {path}: give a picture or a folder of pictures")
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    try:
+        files = [path] if path.stat() and not path.is_dir() else sorted(filter(_is_picture, path.rglob("*")))
+    except OSError as failure:
+        raise Failure(f"{path}: {failure.strerror}: give a picture or a folder of pictures") from None
     if not files:
         raise Failure(
             f"{path} holds no pictures ({' '.join(sorted(SUFFIXES))}): put some there, or name another folder"
@@ -234,15 +241,20 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
         except Failure as failure:
             faults.append(str(failure))
         else:
-            samples += _samples(file, photo, names)
+            within = [*file.parents][: len(file.parents) - len(path.parents)] or [file.absolute().parent]
+            samples += _samples(file, [folder.name.lower() for folder in within], photo, names)
     if not samples:
         raise Failure(f"{faults[0]}: give pictures such as PNG or JPEG" if len(faults) == 1 else
                       f"none of the {len(faults)} files in {path} can be read ({faults[0]})")  # fmt: skip
     return samples, faults
 
 
-def _samples(file: Path, photo: np.ndarray, names: Sequence[str]) -> list[Sample]:
-    folder = next((parent.name.lower() for parent in file.parents if parent.name.lower() in names), None)
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def _samples(file: Path, folders: Sequence[str], photo: np.ndarray, names: Sequence[str]) -> list[Sample]:
+    folder = next((name for name in folders if name in names), None)
     words = re.findall(r"(?<!\d)\d(?!\d)|[a-z]+", file.stem.lower())
     label = folder or next((word for word in words if word in names), None)
     characters = [] if folder else find_glyphs(photo)

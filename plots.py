@@ -63,7 +63,7 @@ def pictures(images: torch.Tensor, captions: Sequence[str], columns: int, title:
 
 
 def handwriting(samples: Sequence[Sample], answers: pd.DataFrame, title: str) -> Figure:
-    """Each photo, the 28x28 picture the network saw, and its answer: green right, red wrong, grey unclear, black unknown.
+    """Each photo, what the network saw of it, and its answer: green right, red wrong, grey unclear, black unlabelled.
 
     Args:
         samples: of which the first 400 are shown.

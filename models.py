@@ -45,13 +45,59 @@ class MnistNet(nn.Module):
         return F.log_softmax(self.fc2(x), dim=1)
 
 
+class GreekNet(nn.Module):
+    """The report's network for Greek letters from scratch: three convolutions, two linear layers.
+
+    With three classes it has 27,363 parameters.
+    """
+
+    def __init__(self, class_names: Sequence[str], dropout: float = 0.0):
+        """dropout: the share of fc1's outputs set to zero while training."""
+        super().__init__()
+        self.settings = {"class_names": list(class_names), "dropout": dropout}
+        self.conv1 = nn.Conv2d(1, 10, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(10, 20, kernel_size=3, padding=1)
+        self.conv3 = nn.Conv2d(20, 40, kernel_size=3, padding=1)
+        self.fc1 = nn.Linear(360, 50)
+        self.dropout = nn.Dropout(dropout)
+        self.fc2 = nn.Linear(50, len(class_names))
+        self.norm1 = self.norm2 = self.norm3 = None  # `add_norms` puts batch normalisation here while training
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.settings["class_names"]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 1, 28, 28) normalised pictures -> (N, classes) log-probabilities."""
+        x = _pool(self.conv1(x), self.norm1)  # (N, 10, 14, 14)
+        x = _pool(self.conv2(x), self.norm2)  # (N, 20, 7, 7)
+        x = _pool(self.conv3(x), self.norm3)  # (N, 40, 3, 3)
+        x = self.dropout(F.relu(self.fc1(x.flatten(1))))  # (N, 50)
+        return F.log_softmax(self.fc2(x), dim=1)
+
+
 def _pool(x: torch.Tensor, norm: nn.Module | None) -> torch.Tensor:
     """Keep the greatest of each 2x2, normalise where there is a norm, cut off below zero."""
     x = F.max_pool2d(x, 2)
     return F.relu(x if norm is None else norm(x))
 
 
-NETWORKS = {network.__name__: network for network in (MnistNet,)}
+NETWORKS = {network.__name__: network for network in (MnistNet, GreekNet)}
+
+
+def replace_head(model: nn.Module, class_names: Sequence[str], unfreeze: int = 0, dropout: float = 0.0) -> nn.Module:
+    """The same network for other classes: a copy that is frozen but for its last layer, which knows nothing yet.
+
+    Args:
+        unfreeze: layers before the last, counted from it, that go on learning.
+    """
+    new = type(model)(**model.settings | {"class_names": list(class_names), "dropout": dropout})
+    *body, head = (name for name, layer in new.named_children() if any(True for _ in layer.parameters()))
+    known = {name: weight for name, weight in model.state_dict().items() if not name.startswith(f"{head}.")}
+    new.load_state_dict(known, strict=False)
+    for name in body[: max(0, len(body) - unfreeze)]:
+        new.get_submodule(name).requires_grad_(False)
+    return new
 
 
 def add_norms(model: nn.Module, count: int) -> None:

@@ -1,12 +1,12 @@
-"""Pictures of what is no digit, for a network to learn that it may decline.
+"""Pictures of what is no digit, or none of a few letters, for a network to learn that it may decline.
 
 Hendrycks, Mazeika and Dietterich, "Deep anomaly detection with outlier exposure", 2019, showed a network pictures of
 other things while it trained; theirs were natural images, and pen strokes of other scripts went on being taken for
-digits. These here are made of pen strokes: drawn ones (scribbles, letters), and MNIST's own (cut, mixed, turned,
-two at a time), beside shapes, textures and noise.
+digits. These here are made of pen strokes: drawn ones (scribbles, letters), and the classes' own (cut, mixed,
+turned, two at a time), beside shapes, textures and noise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import cv2
 import numpy as np
@@ -15,13 +15,27 @@ import strokes
 from preprocess import SIDE, center_ink
 from skeletons import DIGITS, SKELETONS
 
-DIGIT_LIKE = {"omicron", "iota", "delta", "sigma", "zeta"}  # letters that are a digit in some hand
-LETTERS = sorted(SKELETONS.keys() - DIGITS.keys() - DIGIT_LIKE)
-# what is left of a digit that no one would take for one: the top, bottom, left or right half
-HALVES = {0: "tb", 2: "tblr", 3: "tbl", 4: "tl", 5: "tblr", 6: "tr", 7: "tl", 8: "l", 9: "l"}
-# turned to the left, to the right, mirrored, upside down: those that are no digit then
-TURNS = {2: "lr", 3: "lrm", 4: "lrmu", 5: "lr", 6: "lrm", 7: "lrmu", 9: "lrm"}
-TURN = {"l": np.rot90, "r": lambda digit: np.rot90(digit, 3), "m": np.fliplr, "u": np.flipud}
+# what another character is in some hand; among the classes' own nobody looks, so digits name letters only
+ALIKE = {
+    "0": "omicron", "1": "iota", "2": "zeta", "6": "delta sigma",
+    "alpha": "a d x Q chi sigma", "beta": "8 R", "gamma": "4 J V X Y r v x y chi nu upsilon", "delta": "6 8 d",
+    "epsilon": "C E c e", "zeta": "2 3 C xi", "eta": "h n", "theta": "0 8 Q e", "iota": "1 J L t",
+    "kappa": "H K R X h k x", "lambda": "A X x", "mu": "M U u w", "nu": "U V r u v y gamma upsilon", "xi": "3 E e",
+    "omicron": "0 C D Q c", "pi": "M T m n", "rho": "9 D P p", "sigma": "0 5 6 9 Q a c", "tau": "7 J T r t",
+    "upsilon": "U V u v", "phi": "9 Q d", "chi": "X x y", "psi": "4 Y w y", "omega": "M W m w",
+}  # fmt: skip
+# what is left of a character that no one would take for one: the top, bottom, left or right half
+HALVES = {
+    "0": "tb", "2": "tblr", "3": "tbl", "4": "tl", "5": "tblr", "6": "tr", "7": "tl", "8": "l", "9": "l",
+    "alpha": "tblr", "beta": "tbl", "gamma": "blr",
+}  # fmt: skip
+# turned to the left, to the right, mirrored, upside down: those that are none of the class then
+TURNS = {
+    "2": "lr", "3": "lrm", "4": "lrmu", "5": "lr", "6": "lrm", "7": "lrmu", "9": "lrm",
+    "alpha": "lr", "beta": "lrm", "gamma": "lru",
+}  # fmt: skip
+FEW = 10  # classes; among more of them a piece or a turn of one is soon another
+TURN = {"l": np.rot90, "r": lambda picture: np.rot90(picture, 3), "m": np.fliplr, "u": np.flipud}
 
 
 def scribbles(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -39,16 +53,22 @@ def scribbles(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack(pictures[:count])
 
 
-def letters(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Letters that look like no digit."""
-    return strokes.draw([str(name) for name in rng.choice(LETTERS, count)], int(rng.integers(2**32)))
+def strangers(classes: Collection[str] = DIGITS.keys()) -> list[str]:
+    """The names of the characters that look like none of the classes."""
+    alike = {name for known in classes for name in ALIKE.get(known, "").split()}
+    return sorted(SKELETONS.keys() - set(classes) - alike)
 
 
-def halves(digits: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Digits cut in two, half of them brought back to full size."""
-    pictures = []
+def letters(count: int, rng: np.random.Generator, classes: Collection[str] = DIGITS.keys()) -> np.ndarray:
+    """Characters that look like none of the classes."""
+    return strokes.draw([str(name) for name in rng.choice(strangers(classes), count)], int(rng.integers(2**32)))
+
+
+def halves(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Characters cut in two, half of them brought back to full size."""
+    pictures, labels = [], labels.astype(str)
     for i in rng.choice(np.flatnonzero(np.isin(labels, list(HALVES))), count):
-        picture, part = digits[i].copy(), rng.choice(list(HALVES[int(labels[i])]))
+        picture, part = characters[i].copy(), rng.choice(list(HALVES[labels[i]]))
         ink = np.flatnonzero(picture.any(1 if part in "tb" else 0))
         cut = int(ink[0] + rng.uniform(0.4, 0.6) * len(ink))
         gone = slice(cut, None) if part in "tl" else slice(None, cut)
@@ -57,16 +77,17 @@ def halves(digits: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Ge
     return np.stack(pictures)
 
 
-def turned(digits: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Digits on their side, on their head, in a mirror."""
+def turned(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Characters on their side, on their head, in a mirror."""
+    labels = labels.astype(str)
     chosen = rng.choice(np.flatnonzero(np.isin(labels, list(TURNS))), count)
-    return np.stack([TURN[rng.choice(list(TURNS[int(labels[i])]))](digits[i]) for i in chosen])
+    return np.stack([TURN[rng.choice(list(TURNS[labels[i]]))](characters[i]) for i in chosen])
 
 
-def pairs(digits: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Two digits in one box, side by side or over each other."""
+def pairs(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Two characters in one box, side by side or over each other."""
     pictures = []
-    for two in digits[rng.integers(len(digits), size=(count, 2))]:
+    for two in characters[rng.integers(len(characters), size=(count, 2))]:
         first, second = (digit[np.ix_(digit.any(1), digit.any(0))] for digit in two)
         beside = rng.random() < 0.6
         height = max(first.shape[0], second.shape[0]) + int(rng.integers(0, 3 if beside else 12))
@@ -81,10 +102,10 @@ def pairs(digits: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Gen
     return np.stack(pictures)
 
 
-def mixed(digits: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Quarters of four digits, or halves of two, the second mirrored."""
+def mixed(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Quarters of four characters, or halves of two, the second mirrored."""
     pictures = []
-    for a, b, c, d in digits[rng.integers(len(digits), size=(count, 4))]:
+    for a, b, c, d in characters[rng.integers(len(characters), size=(count, 4))]:
         y, x = rng.integers(10, 19, 2)
         kind = rng.integers(4)
         if kind == 0:
@@ -159,19 +180,25 @@ SHAPES: list[Callable[[np.random.Generator], np.ndarray]] = [
 ]  # fmt: skip
 
 
-def outliers(digits: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+def outliers(pictures: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """A mixture of all kinds.
 
     Args:
-        digits: (N, 28, 28) uint8 training digits, to be cut up, and `labels` (N,) their classes.
+        pictures: (N, 28, 28) uint8 characters of all classes, to be cut up, and `labels` (N,) their names, or digits.
         seed: the same arguments give the same bytes.
 
     Returns:
         (about count, 28, 28) uint8.
     """
     rng = np.random.default_rng(seed)
-    drawn = {scribbles: 0.2, letters: 0.35, shapes: 0.15}
+    classes = set(labels.astype(str).tolist())
     made = {pairs: 0.1, turned: 0.08, mixed: 0.07, halves: 0.05}
-    pictures = [kind(round(share * count), rng) for kind, share in drawn.items()]
-    pictures += [kind(digits, labels, round(share * count), rng) for kind, share in made.items()]
-    return np.concatenate(pictures)
+    if len(classes) > FEW or classes.isdisjoint(TURNS):
+        made = {pairs: 0.18, mixed: 0.12}
+    others = [
+        scribbles(round(0.2 * count), rng),
+        letters(round(0.35 * count), rng, classes),
+        shapes(round(0.15 * count), rng),
+    ]
+    others += [kind(pictures, labels, round(share * count), rng) for kind, share in made.items()]
+    return np.concatenate(others)

@@ -150,7 +150,10 @@ def confusion(counts: pd.DataFrame, title: str) -> Figure:
 
 
 def network(model: nn.Module, title: str) -> Figure:
-    """The stages from picture to answer, each a block as tall as its picture and as wide as its channels are many."""
+    """The stages from picture to answer, each a block as tall as its picture and as wide as its channels are many.
+
+    What learns is orange, what is frozen blue.
+    """
     traced = symbolic_trace(copy.deepcopy(model).cpu().eval())
     ShapeProp(traced).propagate(torch.zeros(1, 1, 28, 28))
     stages = []
@@ -158,15 +161,16 @@ def network(model: nn.Module, title: str) -> Figure:
         if node.op == "output":
             continue
         layer = traced.get_submodule(node.target) if node.op == "call_module" else None
-        parameters = sum(p.numel() for p in layer.parameters()) if layer else 0
+        weights = list(layer.parameters()) if layer else []
+        frozen = not any(p.requires_grad for p in weights)
         name = "input" if node.op == "placeholder" else node.name.rstrip("_0123456789") if layer is None else node.name
-        stages.append((name, tuple(node.meta["tensor_meta"].shape[1:]), parameters))
+        stages.append((name, tuple(node.meta["tensor_meta"].shape[1:]), sum(p.numel() for p in weights), frozen))
 
-    total = sum(parameters for *_, parameters in stages)
+    total = sum(parameters for *_, parameters, _ in stages)
     figure, axis = plt.subplots(figsize=(1.15 * len(stages), 4.2), layout="constrained")
-    for at, (name, shape, parameters) in enumerate(stages):
+    for at, (name, shape, parameters, frozen) in enumerate(stages):
         channels, height = (shape[0], shape[1]) if len(shape) == 3 else (2, max(1.5, 28 * shape[0] / 320))
-        color = "tab:orange" if parameters else "tab:gray"
+        color = "tab:gray" if not parameters else "tab:blue" if frozen else "tab:orange"
         width = 0.12 + 0.55 * channels / 40
         tall = height / 28
         axis.add_patch(
@@ -175,7 +179,15 @@ def network(model: nn.Module, title: str) -> Figure:
         axis.text(at, 0.62, name.replace("_", "\n"), ha="center", va="bottom", weight="bold", fontsize=10)
         axis.text(at, -0.62, "×".join(map(str, shape)), ha="center", va="top", fontsize=10)
         if parameters:
-            axis.text(at, -0.75, f"{parameters:,}\nparameters", ha="center", va="top", fontsize=9, color="tab:brown")
+            axis.text(
+                at,
+                -0.75,
+                f"{parameters:,}\n{'frozen' if frozen else 'parameters'}",
+                ha="center",
+                va="top",
+                fontsize=9,
+                color="tab:brown",
+            )
         if at:
             axis.annotate("", (at - 0.36, 0), (at - 0.62, 0), arrowprops={"arrowstyle": "->", "color": "gray"})
     axis.set(xlim=(-0.7, len(stages) - 0.3), ylim=(-1.05, 1.0), title=f"{title}: {total:,} parameters")

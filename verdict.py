@@ -1,5 +1,6 @@
 """What a network takes for what: pictures and tables of its answers to examples whose classes are known."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import training
 from loaders import Split
 
 
-def write(outputs: torch.Tensor, split: Split, names: Sequence[str], title: str, folder: Path) -> float:
+def write(outputs: torch.Tensor, split: Split, names: Sequence[str], title: str, folder: Path, first: int = 9) -> float:
     """Write predictions.png, confusion.png, mistakes.png and classes.csv; print the table.
 
     Args:
         outputs: (N, classes) log-probabilities, on the CPU, for the split's N examples.
         title: what the examples are.
+        first: so many of them, from the first, go into predictions.png.
 
     Returns:
         accuracy in percent.
@@ -26,11 +28,14 @@ def write(outputs: torch.Tensor, split: Split, names: Sequence[str], title: str,
         f"predicted {names[answer]}" + ("" if answer == label else f", is {names[label]}!")
         for answer, label in zip(answers.tolist(), labels.tolist(), strict=True)
     ]
-    plots.save(plots.pictures(split.images[:9], captions, 3, f"Predictions: {title}"), folder / "predictions.png")
+    columns = math.ceil(math.sqrt(min(first, len(labels))))
+    plots.save(
+        plots.pictures(split.images[:first], captions, columns, f"Predictions: {title}"), folder / "predictions.png"
+    )
 
     counts = training.confusion(answers, labels, names)
     table = training.per_class(counts)
-    print(f"\nPer class, {title}, in percent:\n{table.round(2).to_string()}")
+    print(f"\nPer class, {title}, in percent:\n{table.round(2).to_string(na_rep='-')}")
     experiment.write_csv(folder / "classes.csv", table)
     plots.save(plots.confusion(counts, title[:1].upper() + title[1:]), folder / "confusion.png")
 

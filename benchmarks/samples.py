@@ -2,7 +2,8 @@
 
     python -m benchmarks.samples
 
-Writes handwritten/digits/<digit>/drawn_<n>.jpg, three of each, and handwritten/sheet.jpg.
+Writes handwritten/digits/<digit>/drawn_<n>.jpg, three of each, handwritten/sheet.jpg,
+and three of each Greek letter in handwritten/greek/<letter>/.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 import experiment
 import paper
+from skeletons import GREEK
 
 FOLDER = Path(__file__).parent.parent / "handwritten"
 EACH = 3
@@ -23,19 +25,25 @@ def write(path: Path, picture: np.ndarray) -> None:
         cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
 
 
+def draw(name: str, side: int, rng: np.random.Generator, folder: Path) -> None:
+    for n in range(1, 1 + EACH):
+        conditions = paper.Conditions.random(rng, size=(side, side), fill=rng.uniform(0.35, 0.8))
+        picture, _ = paper.photograph([[name]], int(rng.integers(2**31)), conditions)
+        write(folder / name / f"drawn_{n}.jpg", picture)
+
+
 def main() -> None:
     rng = np.random.default_rng(2026)
     for digit in range(10):
-        for n in range(1, 1 + EACH):
-            conditions = paper.Conditions.random(rng, size=(320, 320), fill=rng.uniform(0.35, 0.8))
-            picture, _ = paper.photograph([[str(digit)]], int(rng.integers(2**31)), conditions)
-            write(FOLDER / "digits" / str(digit) / f"drawn_{n}.jpg", picture)
+        draw(str(digit), 320, rng, FOLDER / "digits")
     conditions = paper.Conditions(
         (1200, 900), "blue ballpoint", "white", "squared", 0.9, turn=-3, tilt=(0.05, -0.04), curl=0.01,
         light="slanting", tint=0.4, blur=0.7, noise=3, quality=85,
     )  # fmt: skip
     picture, _ = paper.photograph(["0123456789", "31415926", "27182818"], 8, conditions)
     write(FOLDER / "sheet.jpg", picture)
+    for letter in GREEK:
+        draw(letter, 200, rng, FOLDER / "greek")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""How well do the Greek recipes read letters of people they never saw? Five seeds each.
+
+    DATA_DIR=... python -m benchmarks.greek          real and drawn letters to learn from
+    DATA_DIR=... python -m benchmarks.greek drawn    drawn letters only
+    DATA_DIR=... python -m benchmarks.greek all      drawn letters only, 1,000 of each of 24 classes, one seed
+    DATA_DIR=... python -m benchmarks.greek one      each real letter by networks that learned from all the others,
+                                                     and from 500 drawn ones a class, to save time
+
+Needs the digit weights of train_mnist.py, and real letters in folders by their names: data/greek_train to learn from,
+data/greek_test to test on. Writes benchmarks/results/greek.json, greek_drawn.json, greek_all.json, greek_one.json.
+"""
+
+import dataclasses
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+import experiment
+import greek
+import letters
+import loaders
+import outliers
+import training
+from benchmarks import results
+from handwriting import SURE
+from letters import Source
+from loaders import Split
+
+TRAIN, TEST = Path("data/greek_train"), Path("data/greek_test")
+SEEDS = 5
+DIGITS = Path("outputs/train_mnist/model.pt")
+
+
+def split(source: Source, names: list[str]) -> Split:
+    return letters.as_split(source.pictures, source.labels, names)
+
+
+def sure(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    return training.predict(model, images).amax(1).exp() > SURE
+
+
+def measure(source: Source, recipes: dict, seeds: int) -> list[dict]:
+    """Train each recipe; what it reads of the letters, and what it takes for a letter that is none."""
+    tests = {"train letters": letters.find(TRAIN, Path(), False), "test letters": letters.find(TEST, Path(), False)}
+    digits = loaders.mnist(experiment.DATA_DIR, "mnist").test
+    digits = digits.images[torch.isin(digits.labels, torch.tensor([0, 3, 5, 6, 7]))][:2000]
+    others = loaders.normalise(outliers.letters(2000, np.random.default_rng(2026), source.names))
+    rows = []
+    for seed in range(seeds):
+        for name, (recipe, build) in recipes.items():
+            start = time.perf_counter()
+            model = greek.train_once(source, recipe, build, seed)
+            row = {"recipe": name, "seed": seed, "seconds": time.perf_counter() - start}
+            for test, letters_of in tests.items():
+                examples = split(letters_of, source.names)
+                row[f"{test} right"] = training.evaluate(model, examples)[1]
+                row[f"{test} answered"] = 100 * sure(model, examples.images).float().mean().item()
+            row["digits taken for letters"] = 100 * sure(model, digits).float().mean().item()
+            row["other letters taken for these"] = 100 * sure(model, others).float().mean().item()
+            rows.append(results.say(row))
+    return rows
+
+
+def summarise(rows: list[dict]) -> dict:
+    """Mean and standard deviation over the seeds, per recipe."""
+    summary = {}
+    for name in dict.fromkeys(row["recipe"] for row in rows):
+        runs = [row for row in rows if row["recipe"] == name]
+        summary[name] = {}
+        for key in [key for key in runs[0] if key not in ("recipe", "seed")]:
+            values = [run[key] for run in runs]
+            summary[name][key] = {"mean": statistics.mean(values), "least": min(values)}
+            if len(values) > 1:
+                summary[name][key]["deviation"] = statistics.stdev(values)
+    return summary
+
+
+def one_by_one(source: Source, recipes: dict) -> list[dict]:
+    """Each real letter is read by a network that learned from the others, and from as many drawn ones as ever."""
+    rows = []
+    for i, label in enumerate(source.labels):
+        rest = Source(source.names, np.delete(source.pictures, i, 0), source.labels[:i] + source.labels[i + 1 :])
+        row = {"letter": i, "label": label}
+        for name, (recipe, build) in recipes.items():
+            model = greek.train_once(rest, recipe, build, seed=i)
+            left_out = letters.as_split(source.pictures[i : i + 1], [label], source.names)
+            row[name] = training.evaluate(model, left_out)[1] == 100
+        rows.append(results.say(row))
+    return rows
+
+
+def interval(right: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of Clopper and Pearson, "The use of confidence or fiducial limits", 1934, in percent.
+
+    One-sided where all or none are right, since there is nothing on the other side.
+    """
+
+    def tail(share: float, least: int) -> float:
+        """The probability of at least so many right."""
+        draws = torch.distributions.Binomial(count, torch.tensor(share, dtype=torch.float64))
+        return draws.log_prob(torch.arange(least, count + 1, dtype=torch.float64)).exp().sum().item()
+
+    def solve(least: int, probability: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if tail(middle, least) < probability else (low, middle)
+        return 100 * low
+
+    one_sided = 0.05 if right in (0, count) else 0.025
+    return (solve(right, one_sided) if right else 0.0, solve(right + 1, 1 - one_sided) if right < count else 100.0)
+
+
+def main(part: str) -> None:
+    source = letters.find(TRAIN, Path(), False)
+    if part in ("drawn", "all"):
+        source = letters.drawn_only(part == "all")
+    recipes = greek.contestants(DIGITS, source.names)
+    best = {name: recipe for name, recipe in recipes.items() if name.startswith("best")}
+    if part == "one":
+        best = {name: (dataclasses.replace(recipe, drawn=500), build) for name, (recipe, build) in best.items()}
+        rows = one_by_one(source, best)
+        right = {name: sum(row[name] for row in rows) for name in best}
+        summary = {name: {"right": n, "of": len(rows), "interval": interval(n, len(rows))} for name, n in right.items()}
+        return results.write("greek_one", summary, rows)
+    recipe, _ = best["best transfer"]
+    for layers in (1, 2):
+        recipes[f"best transfer, --unfreeze {layers}"] = (
+            recipe, lambda layers=layers: greek.transfer(DIGITS, source.names, layers)
+        )  # fmt: skip
+    if part == "all":
+        recipes = {name: (dataclasses.replace(r, drawn=1000), build) for name, (r, build) in best.items()}
+    if part == "drawn":
+        recipes = best
+    rows = measure(source, recipes, 1 if part == "all" else SEEDS)
+    results.write("greek" if part == "real" else f"greek_{part}", summarise(rows), rows)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "real")

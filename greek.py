@@ -1,0 +1,206 @@
+"""What the two Greek scripts have in common: their flags and recipes, the lesson, the test, and the comparison of both.
+
+Each test letter is a person's, or a drawing that says so; the ones to learn from come from `letters`.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+import experiment
+import handwriting
+import letters
+import models
+import plots
+import training
+import verdict
+from experiment import option
+from letters import Source
+from loaders import Split
+from preprocess import Sample, read_folder
+from skeletons import SKELETONS
+from training import Recipe
+
+GRID = 72  # test letters in predictions.png, at the most
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterRecipe(Recipe):
+    """How to train, and on how many letters."""
+
+    drawn: int = option(0, "letters drawn per class; they join the real ones", least=0)
+    copies: int = option(1, "of each real letter, each spoiled in its own way", least=1)
+    wear: float = option(0.0, "share of the letters that are spoiled as by a rough scan", least=0, most=1)
+
+
+TRANSFER = {
+    "best": LetterRecipe(
+        epochs=10, batch_size=128, optimizer="muon", learning_rate=0.05, momentum=0.85, schedule="one-cycle",
+        dropout=0.0, augment=1.0, average=0.3, decline=0.3, drawn=2000, copies=40, wear=0.5,
+    ),
+    "classic": LetterRecipe(epochs=50, batch_size=16, optimizer="sgd", learning_rate=0.001, momentum=0.7, dropout=0.0),
+}  # fmt: skip
+SCRATCH = {
+    "best": LetterRecipe(
+        epochs=10, batch_size=128, optimizer="muon", learning_rate=0.05, momentum=0.85, weight_decay=0.05,
+        schedule="one-cycle", dropout=0.0, batch_norm=3, augment=1.0, average=0.3, decline=0.3, drawn=2000, copies=40,
+        wear=0.5,
+    ),
+    "classic": LetterRecipe(epochs=50, batch_size=16, optimizer="sgd", learning_rate=0.01, momentum=0.9, dropout=0.0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Lesson(experiment.Common, LetterRecipe):
+    """The flags of both scripts, beside their recipe's."""
+
+    preset: str = option("best", "a recipe; any flag overrides it; defaults shown are of best", choices=tuple(TRANSFER))
+    letters: str = option("three", "alpha, beta, gamma, or all 24 lower-case letters", choices=("three", "all"))
+    greek_train: Path = option(None, "a folder for each letter to learn; without it data/greek_train, else drawn ones")
+    handwritten: Path = option(Path("handwritten/greek"), "the letters to test on; their folders are their labels")
+    digits: Path = option(Path("outputs/train_mnist/model.pt"), "the digit network that transfer begins from")
+    compare: int = option(0, "seeds over which to train all four recipes and put them side by side", least=0)
+
+
+@dataclass
+class Test:
+    """The letters that a network is tested on."""
+
+    name: str
+    samples: list[Sample]
+    faults: list[str]  # a line for each file that could not be read
+    split: Split  # those of a known class; drawn ones where there are none
+
+
+def transfer(digits: Path, names: list[str], unfreeze: int = 0, dropout: float = 0.0) -> nn.Module:
+    """The digit network, frozen, with a new last layer for these classes."""
+    return models.replace_head(models.load(digits, models.MnistNet, "train_mnist.py"), names, unfreeze, dropout)
+
+
+def read_test(path: Path, names: list[str], valid: Split) -> Test:
+    """The handwriting in a folder; pictures of letters that are no class here lose their label, to be declined."""
+    if path == Lesson.handwritten and not path.exists():
+        return Test("synthetic letters", [], [], valid)
+    samples, faults = read_folder(path, sorted({*names, *SKELETONS} - set("0123456789")))
+    strangers = sorted({sample.label for sample in samples if sample.label} - set(names))
+    for sample in samples:
+        sample.label = sample.label if sample.label in names else None
+    if strangers:
+        print(f"{path} has letters that are no class here ({', '.join(strangers)}): they should be declined")
+    known = [sample for sample in samples if sample.label]
+    if not known:
+        print(f"{path} has no letter of a class: the test is on drawn ones")
+        return Test("synthetic letters", samples, faults, valid)
+    split = letters.as_split([sample.picture for sample in known], [sample.label for sample in known], names)
+    drawn = all(sample.file.stem.startswith("drawn_") for sample in known)  # the samples that come with the project
+    return Test(f"{'synthetic ' if drawn else ''}letters of {path}", samples, faults, split)
+
+
+def look(config: Lesson, source: Source, device: torch.device, folder: Path) -> tuple[Split, Split, Test]:
+    """The letters to train on, to choose the epoch by, and to test on; training.png shows some of the first."""
+    train, valid = letters.mix(source, config.seed, config.drawn, config.copies, config.wear, config.decline > 0)
+    test = read_test(config.handwritten, source.names, valid)
+    name = source.describe(config.drawn)
+    known = (train.labels >= 0).sum().item()
+    others = f" and {len(train) - known:,} of no class" if known < len(train) else ""
+    print(f"{name}: {known:,} pictures of {len(source.names)} classes{others} to learn from")
+    print(f"test: {len(test.split)} {test.name}")
+    shown = torch.randperm(len(train))[:50]
+    shown = shown[train.labels[shown].argsort()]
+    captions = [source.names[n] if n >= 0 else "none" for n in train.labels[shown].tolist()]
+    plots.save(plots.pictures(train.images[shown], captions, 10, f"To learn from: {name}"), folder / "training.png")
+    test.split = test.split.to(device)
+    return train.to(device), valid.to(device), test
+
+
+def learn(
+    config: Lesson, name: str, model: nn.Module, train: Split, valid: Split, test: Split, folder: Path
+) -> tuple[nn.Module, dict]:
+    """Fit the network, draw the curves; the epoch of least validation loss goes to model.pt.
+
+    Returns:
+        that epoch's network, and its metrics. The test letters are read after each epoch to draw their curve, and
+        choose nothing.
+    """
+    untrained_loss, _ = training.evaluate(model, test)
+    history, batches, best, least = [], [], None, math.inf
+    start = time.perf_counter()
+    for epoch in training.fit(model, train, config, config.seed, quiet=config.quiet):
+        row = {"epoch": epoch.number, "examples": epoch.examples}
+        row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
+        for split, examples in (("valid", valid), ("test", test)):
+            row[f"{split}_loss"], row[f"{split}_accuracy"] = training.evaluate(epoch.model, examples)
+        if row["valid_loss"] < least:
+            best, least = epoch.model, row["valid_loss"]
+        history.append(row)
+        batches += epoch.batch_losses
+        print(
+            f"{name}, epoch {epoch.number}/{config.epochs}: loss {epoch.loss:.4f}, accuracy of train "
+            f"{epoch.accuracy:.2f} %, valid {row['valid_accuracy']:.2f} %, test {row['test_accuracy']:.2f} %"
+        )
+    seconds = time.perf_counter() - start
+
+    models.save(best, folder / "model.pt")
+    history = pd.DataFrame(history)
+    kept = history.loc[history.valid_loss.idxmin()]
+    experiment.write_csv(folder / "history.csv", history)
+    every = batches[:: 1 + len(batches) // 200]
+    title = f"Learning {name}: {config.preset} recipe"
+    test_curve = [0, *history.examples], [untrained_loss, *history.test_loss]
+    plots.save(plots.losses(tuple(zip(*every, strict=True)), test_curve, title), folder / "losses.png")
+    percent = {split: history[f"{split}_accuracy"] for split in ("train", "valid", "test")}
+    plots.save(plots.accuracies(history.epoch, percent, int(kept.epoch), title), folder / "accuracies.png")
+    metrics = {key: kept[key] for key in ("test_accuracy", "test_loss", "valid_accuracy", "valid_loss")}
+    metrics |= {"best_epoch": int(kept.epoch), "epochs": len(history), "train_seconds": seconds}
+    metrics |= {"parameters": models.parameter_count(model), "dataset": name, "classes": model.class_names}
+    metrics |= {"seed": config.seed, "device": str(train.labels.device), **experiment.versions()}
+    experiment.write_json(folder / "config.json", config)
+    experiment.write_json(folder / "metrics.json", metrics)
+    return best, metrics
+
+
+def report(model: nn.Module, test: Test, folder: Path) -> None:
+    """The test letters with their true and predicted names, per class, as confusion, and with what is unclear."""
+    outputs = training.predict(model, test.split.images).cpu()
+    verdict.write(outputs, test.split, model.class_names, test.name, folder, first=GRID)
+    if test.samples:
+        handwriting.evaluate(model, test.samples, test.faults, folder)
+
+
+def contestants(digits: Path, names: list[str]) -> dict[str, tuple[LetterRecipe, Callable[[], nn.Module]]]:
+    """The four recipes by name, each with what builds its network; without digit weights the two from scratch."""
+    four = {f"{preset} transfer": (recipe, lambda: transfer(digits, names)) for preset, recipe in TRANSFER.items()}
+    four = four if digits.is_file() else {}
+    return four | {f"{preset} scratch": (recipe, lambda: models.GreekNet(names)) for preset, recipe in SCRATCH.items()}
+
+
+def train_once(source: Source, recipe: LetterRecipe, build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """One network after the last epoch, in silence; the seed decides its letters, its first weights and its steps."""
+    train, _ = letters.mix(source, seed, recipe.drawn, recipe.copies, recipe.wear, recipe.decline > 0)
+    torch.manual_seed(seed)
+    *_, last = training.fit(build(), train, recipe, seed, quiet=True)
+    return last.model
+
+
+def compare(config: Lesson, source: Source, test: Test, folder: Path) -> None:
+    """The four recipes on the same letters: mean and spread of the accuracy over seeds."""
+    if not config.compare:
+        return
+    rows = []
+    for name, (recipe, build) in contestants(config.digits, source.names).items():
+        networks = [train_once(source, recipe, build, seed) for seed in range(config.compare)]
+        accuracies = pd.Series([training.evaluate(network, test.split)[1] for network in networks])
+        learned = sum(p.numel() for p in networks[0].parameters() if p.requires_grad)
+        row = {"recipe": name, "parameters learned": learned}
+        rows.append(row | {"mean": accuracies.mean(), "deviation": accuracies.std(), "least": accuracies.min()})
+    table = pd.DataFrame(rows).set_index("recipe")
+    print(f"\nOver {config.compare} seeds, {test.name}, percent right:\n{table.round(1).to_string(na_rep='-')}")
+    if not config.digits.is_file():
+        print(f"transfer is left out: no weights at {config.digits}, run train_mnist.py first")
+    experiment.write_csv(folder / "comparison.csv", table)

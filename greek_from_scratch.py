@@ -1,0 +1,55 @@
+"""Teach a small network Greek from scratch, mostly by letters that were drawn for it.
+
+    python greek_from_scratch.py                          alpha, beta and gamma: less than a minute
+    python greek_from_scratch.py --preset classic         the report's recipe: nine letters a class, as they are
+    python greek_from_scratch.py --letters all            all 24 lower-case letters, from drawn ones
+    python greek_from_scratch.py --greek-train my_letters a folder of pictures for each letter, or for any other sign
+
+Writes to outputs/greek_from_scratch/: training.png (letters it learns from), network.png, losses.png, accuracies.png,
+predictions.png, confusion.png, mistakes.png, classes.csv, handwritten.png and handwritten.csv (each letter, what the
+network saw of it, its answer), model.pt (the weights and the names of the classes), config.json, history.csv,
+metrics.json; comparison.csv with --compare 5.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import experiment
+import greek
+import letters
+import models
+import plots
+from experiment import option
+
+
+@dataclass(frozen=True)
+class Config(greek.Lesson):
+    output_dir: Path = option(Path("outputs/greek_from_scratch"), "where the files go")
+
+
+def main(config: Config) -> dict:
+    """The report's first extension, in order; returns the metrics."""
+    device, folder = experiment.begin(config)
+    plots.begin(config.show)
+
+    # three convolutions, two linear layers
+    source = letters.find(config.greek_train, config.data_dir, config.letters == "all")
+    model = models.GreekNet(source.names, config.dropout)
+    plots.save(plots.network(model, "The Greek network"), folder / "network.png")
+
+    # the letters, and the lesson; the epoch of least validation loss is kept in model.pt
+    train, valid, test = greek.look(config, source, device, folder)
+    name = source.describe(config.drawn)
+    model, metrics = greek.learn(config, name, model.to(device), train, valid, test.split, folder)
+
+    # what it answers to people's letters, and how the recipes compare
+    greek.report(model, test, folder)
+    greek.compare(config, source, test, folder)
+    print(f"\n{test.name}: {metrics['test_accuracy']:.1f} % are right; everything is in {folder}/")
+    if config.show:
+        plots.show()
+    return metrics
+
+
+if __name__ == "__main__":
+    experiment.launch(main, Config, greek.SCRATCH)

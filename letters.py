@@ -1,0 +1,131 @@
+"""The letters to learn from: folders of real ones, drawn ones, or both, as train and validation splits.
+
+A folder for each class holds pictures of it; the folder's name is the class. So a new letter, or any other sign, is
+taught by a folder of a few pictures. The classes that `strokes` can draw are joined by drawn letters, as many as asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import augment
+import outliers
+import strokes
+from experiment import Failure
+from loaders import Split, normalise
+from preprocess import SUFFIXES, Sample, read_folder
+from skeletons import GREEK, SKELETONS
+
+THREE = ["alpha", "beta", "gamma"]
+NINE = 9  # letters a class, as the report had, where there are neither real nor drawn ones asked for
+VALID = 100  # drawn letters a class that choose the epoch
+OUTLIERS = 0.3  # for each example to learn from
+
+
+@dataclass
+class Source:
+    """Real letters, and the classes to tell apart."""
+
+    names: list[str]  # of the classes
+    pictures: np.ndarray  # (N, 28, 28) uint8
+    labels: list[str]  # N names
+
+    def describe(self, drawn: int) -> str:
+        """What prints, titles and metrics.json call the letters, `drawn` per class joined to the real ones."""
+        real = f"{len(self.labels)} real letters" if self.labels else ""
+        return " and ".join(filter(None, [real, "synthetic letters" if drawn or not real else ""]))
+
+
+def drawn_only(every: bool) -> Source:
+    """No real letters: three classes, or all 24."""
+    return Source(list(GREEK) if every else THREE, np.empty((0, 28, 28), np.uint8), [])
+
+
+def find(folder: Path | None, data_dir: Path, every: bool) -> Source:
+    """The letters of a folder, else of `data/greek_train`, else none: then the drawn ones are all there is.
+
+    Args:
+        folder: one folder per class inside, any number of them.
+        every: tell all 24 lower-case letters apart, and what else the folder holds; without a folder by drawn ones.
+
+    Raises:
+        Failure: no such folder, a class without a picture that can be read, fewer than two classes.
+    """
+    if folder is None and not every:
+        usual = [place / "greek_train" for place in (data_dir, Path("data"))]
+        folder = next((place for place in usual if place.is_dir()), None)
+    if folder is None:
+        return drawn_only(every)
+    if not folder.is_dir():
+        raise Failure(f"there is no folder {folder}: give one that holds a folder of pictures for each letter")
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+    names = [path.name.lower() for path in classes]
+    samples = [sample for path in classes for sample in _read(path, names)]
+    known = set(names) | set(GREEK if every else ())
+    names = [name for name in GREEK if name in known] + sorted(known - GREEK.keys())
+    if len(names) < 2:
+        raise Failure(f"{folder} holds {len(names)} class, and to tell apart takes two: add a folder of pictures")
+    return Source(names, np.stack([s.picture for s in samples]), [s.label for s in samples])
+
+
+def _read(path: Path, names: list[str]) -> list[Sample]:
+    """One class. What cannot be read is said and left out."""
+    if not any(file.suffix.lower() in SUFFIXES for file in path.rglob("*")):
+        raise Failure(f"{path} holds no pictures: put some there, or remove the folder")
+    samples, faults = read_folder(path, names)
+    faults += [f"{sample.file} shows nothing" for sample in samples if not sample.picture.any()]
+    for fault in faults:
+        print(f"not read: {fault}")
+    samples = [sample for sample in samples if sample.picture.any()]
+    if not samples:
+        raise Failure(f"no picture in {path} shows anything: put others there, or remove the folder")
+    return samples
+
+
+def mix(
+    source: Source, seed: int, drawn: int, copies: int, wear: float, decline: bool, valid: int = VALID
+) -> tuple[Split, Split]:
+    """What to train on, and what chooses the epoch: other drawn letters, or, of what cannot be drawn, copies.
+
+    Args:
+        drawn: letters drawn per class; 0 draws a few only of the classes that have no real ones.
+        copies: of each real letter; more where a class that cannot be drawn would have too few.
+        wear: share of all letters that are spoiled as by a rough scan.
+        decline: let outliers, of label -1, join the train split.
+    """
+    rng = np.random.default_rng(seed)
+    pictures, labels = _gather(source, drawn, copies, rng)
+    images = augment.wear(pictures, wear, rng)
+    if decline:
+        others = outliers.outliers(pictures, labels, round(OUTLIERS * len(labels)), int(rng.integers(2**32)))
+        images = np.concatenate([images, augment.wear(others, wear, rng)])
+        labels = np.concatenate([labels, np.full(len(others), "")])
+    pictures, valid_labels = _gather(source, valid, 0, rng)
+    return (
+        as_split(images, labels, source.names),
+        as_split(augment.wear(pictures, wear, rng), valid_labels, source.names),
+    )
+
+
+def _gather(source: Source, drawn: int, copies: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (N, 28, 28) and names (N,): every real letter `copies` times, the drawn ones of each class."""
+    real = np.array(source.labels, dtype=str)
+    seen = set(real.tolist())
+    names = [name for name in source.names if name in SKELETONS and (drawn or name not in seen)]
+    labels = np.repeat(names, drawn or NINE) if names else np.empty(0, dtype=str)
+    pictures = [strokes.draw(labels, int(rng.integers(2**32)))]
+    for name in sorted(seen):
+        own = source.pictures[real == name]
+        times = copies if name in SKELETONS else max(copies, -(-drawn // len(own)), 1)
+        pictures.append(np.tile(own, (times, 1, 1)))
+        labels = np.concatenate([labels, np.full(times * len(own), name)])
+    return np.concatenate(pictures), labels
+
+
+def as_split(pictures: Sequence[np.ndarray], labels: Sequence[str], names: Sequence[str]) -> Split:
+    """N pictures (28, 28) and their names as numbers; what is no class has the number -1."""
+    numbers = {name: number for number, name in enumerate(names)}
+    return Split(normalise(np.stack(pictures)), torch.tensor([numbers.get(str(label), -1) for label in labels]))

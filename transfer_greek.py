@@ -1,0 +1,60 @@
+"""Teach the digit network Greek: it is frozen, its last layer makes room for a new one, and that alone learns.
+
+    python transfer_greek.py                          alpha, beta and gamma: less than a minute
+    python transfer_greek.py --preset classic         the report's recipe: 27 letters as they are, and it overfits
+    python transfer_greek.py --unfreeze 1             the last layer but one goes on learning too
+    python transfer_greek.py --letters all            all 24 lower-case letters, from drawn ones
+    python transfer_greek.py --greek-train my_letters a folder of pictures for each letter, or for any other sign
+
+It needs the weights that train_mnist.py leaves. Writes to outputs/transfer_greek/: training.png (letters it learns
+from), network.png, losses.png, accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv,
+handwritten.png and handwritten.csv (each letter, what the network saw of it, its answer), model.pt (the weights and
+the names of the classes), config.json, history.csv, metrics.json; comparison.csv with --compare 5.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import experiment
+import greek
+import letters
+import plots
+from experiment import WrongUsage, option
+
+
+@dataclass(frozen=True)
+class Config(greek.Lesson):
+    unfreeze: int = option(0, "layers before the new one that learn too, counted from it", least=0, most=3)
+    output_dir: Path = option(Path("outputs/transfer_greek"), "where the files go")
+
+
+def main(config: Config) -> dict:
+    """The report's transfer, in order; returns the metrics."""
+    device, folder = experiment.begin(config)
+    plots.begin(config.show)
+    if config.batch_norm:
+        raise WrongUsage("batch normalisation would change what is frozen: leave out --batch-norm")
+
+    # the digit network with another last layer
+    source = letters.find(config.greek_train, config.data_dir, config.letters == "all")
+    model = greek.transfer(config.digits, source.names, config.unfreeze, config.dropout)
+    for name, parameter in model.named_parameters():
+        print(f"{name:14}{parameter.numel():7,} parameters  {'learn' if parameter.requires_grad else 'frozen'}")
+    plots.save(plots.network(model, "The digit network, its last layer for Greek"), folder / "network.png")
+
+    # the letters, and the lesson; the epoch of least validation loss is kept in model.pt
+    train, valid, test = greek.look(config, source, device, folder)
+    name = source.describe(config.drawn)
+    model, metrics = greek.learn(config, name, model.to(device), train, valid, test.split, folder)
+
+    # what it answers to people's letters, and how the recipes compare
+    greek.report(model, test, folder)
+    greek.compare(config, source, test, folder)
+    print(f"\n{test.name}: {metrics['test_accuracy']:.1f} % are right; everything is in {folder}/")
+    if config.show:
+        plots.show()
+    return metrics
+
+
+if __name__ == "__main__":
+    experiment.launch(main, Config, greek.TRANSFER)

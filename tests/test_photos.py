@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import paper
+from benchmarks.photos import overlap
 from experiment import Failure
 from paper import Conditions, photograph
 from preprocess import center_ink, find_glyphs, photo_to_mnist, read_folder, read_picture
@@ -247,12 +248,6 @@ def test_labels(tmp_path):
         cv2.imwrite(str(tmp_path / name), one("3", 1))
     samples, _ = read_folder(tmp_path, (*DIGITS, "alpha", "beta"))
     assert {sample.file.relative_to(tmp_path).as_posix(): sample.label for sample in samples} == expected
-
-
-def overlap(one: paper.Box, other: paper.Box) -> float:
-    (x, y, w, h), (u, v, p, q) = one, other
-    shared = max(0, min(x + w, u + p) - max(x, u)) * max(0, min(y + h, v + q) - max(y, v))
-    return shared / (w * h + p * q - shared)
 
 
 SHEET = Conditions(size=(1000, 750), pen="black ballpoint", fill=0.85, noise=2, blur=0.6)

@@ -39,12 +39,22 @@ class LetterRecipe(Recipe):
     wear: float = option(0.0, "share of the letters that are spoiled as by a rough scan", least=0, most=1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TransferRecipe(LetterRecipe):
+    """And of the digit network, how much may change."""
+
+    unfreeze: int = option(0, "layers before the new one that learn too, counted from it", least=0, most=3)
+
+
 TRANSFER = {
-    "best": LetterRecipe(
+    "best": TransferRecipe(
         epochs=10, batch_size=128, optimizer="muon", learning_rate=0.05, momentum=0.85, schedule="one-cycle",
         dropout=0.0, augment=1.0, average=0.3, decline=0.3, drawn=2000, copies=40, wear=0.5,
+        unfreeze=1,
     ),
-    "classic": LetterRecipe(epochs=50, batch_size=16, optimizer="sgd", learning_rate=0.001, momentum=0.7, dropout=0.0),
+    "classic": TransferRecipe(
+        epochs=50, batch_size=16, optimizer="sgd", learning_rate=0.001, momentum=0.7, dropout=0.0
+    ),
 }  # fmt: skip
 SCRATCH = {
     "best": LetterRecipe(
@@ -175,8 +185,11 @@ def report(model: nn.Module, test: Test, folder: Path) -> None:
 
 def contestants(digits: Path, names: list[str]) -> dict[str, tuple[LetterRecipe, Callable[[], nn.Module]]]:
     """The four recipes by name, each with what builds its network; without digit weights the two from scratch."""
-    four = {f"{preset} transfer": (recipe, lambda: transfer(digits, names)) for preset, recipe in TRANSFER.items()}
-    four = four if digits.is_file() else {}
+    four = {
+        f"{preset} transfer": (recipe, lambda layers=recipe.unfreeze: transfer(digits, names, layers))
+        for preset, recipe in TRANSFER.items()
+        if digits.is_file()
+    }
     return four | {f"{preset} scratch": (recipe, lambda: models.GreekNet(names)) for preset, recipe in SCRATCH.items()}
 
 

@@ -1,8 +1,8 @@
-"""Teach the digit network Greek: it is frozen, its last layer makes room for a new one, and that alone learns.
+"""Teach the digit network Greek: its convolutions are frozen, a new last layer and the one before it learn.
 
     python transfer_greek.py                          alpha, beta and gamma: less than a minute
     python transfer_greek.py --preset classic         the report's recipe: 27 letters as they are, and it overfits
-    python transfer_greek.py --unfreeze 1             the last layer but one goes on learning too
+    python transfer_greek.py --unfreeze 0             all is frozen but the new layer, as in the report
     python transfer_greek.py --letters all            all 24 lower-case letters, from drawn ones
     python transfer_greek.py --greek-train my_letters a folder of pictures for each letter, or for any other sign
 
@@ -23,8 +23,7 @@ from experiment import WrongUsage, option
 
 
 @dataclass(frozen=True)
-class Config(greek.Lesson):
-    unfreeze: int = option(0, "layers before the new one that learn too, counted from it", least=0, most=3)
+class Config(greek.Lesson, greek.TransferRecipe):
     output_dir: Path = option(Path("outputs/transfer_greek"), "where the files go")
 
 

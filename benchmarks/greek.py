@@ -129,7 +129,7 @@ def main(part: str) -> None:
         summary = {name: {"right": n, "of": len(rows), "interval": interval(n, len(rows))} for name, n in right.items()}
         return results.write("greek_one", summary, rows)
     recipe, _ = best["best transfer"]
-    for layers in (1, 2):
+    for layers in (0, 2):
         recipes[f"best transfer, --unfreeze {layers}"] = (
             recipe, lambda layers=layers: greek.transfer(DIGITS, source.names, layers)
         )  # fmt: skip

@@ -200,5 +200,5 @@ def outliers(pictures: np.ndarray, labels: np.ndarray, count: int, seed: int) ->
         letters(round(0.35 * count), rng, classes),
         shapes(round(0.15 * count), rng),
     ]
-    others += [kind(pictures, labels, round(share * count), rng) for kind, share in made.items()]
+    others += [kind(pictures, labels, max(1, round(share * count)), rng) for kind, share in made.items()]
     return np.concatenate(others)

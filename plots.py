@@ -37,14 +37,20 @@ def save(figure: Figure, path: Path) -> None:
     """Write the picture, whole or not at all."""
     with writing(path) as file:
         figure.savefig(file, dpi=DPI, bbox_inches="tight")
+    if not _has_windows():
+        plt.close(figure)  # or pyplot would hold them all
 
 
 def show() -> None:
     """Open a window for every figure drawn so far and wait until they are closed."""
-    if plt.get_backend().lower() == "agg":
+    if not _has_windows():
         print("no display to open windows on: look at the files instead")
     else:
         plt.show()
+
+
+def _has_windows() -> bool:
+    return plt.get_backend().lower() != "agg"
 
 
 def pictures(images: torch.Tensor, captions: Sequence[str], columns: int, title: str) -> Figure:

@@ -228,8 +228,10 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
     """
     try:
         files = [path] if path.stat() and not path.is_dir() else sorted(filter(_is_picture, path.rglob("*")))
+    except FileNotFoundError:
+        raise Failure(f"there is no {path}: give a picture or a folder of pictures") from None
     except OSError as failure:
-        raise Failure(f"{path}: {failure.strerror}: give a picture or a folder of pictures") from None
+        raise Failure(f"cannot read {path} ({failure.strerror}): give a picture or a folder of pictures") from None
     if not files:
         raise Failure(
             f"{path} holds no pictures ({' '.join(sorted(SUFFIXES))}): put some there, or name another folder"

@@ -86,11 +86,11 @@ def main(config: Config) -> dict:
     for row, label in zip(outputs[:9].tolist(), test.labels.tolist(), strict=False):
         print("  ".join(f"{value:6.2f}" for value in row), f"   {row.index(max(row))}   {label}")
     accuracy = verdict.write(outputs, test, model.class_names, f"test pictures of {name}", folder)
-    print(f"\n{name}: {accuracy:.2f} % of the test pictures are right; everything is in {folder}/")
 
     # F: people's own handwriting, read before any work so that what is wrong there is said at once
     if photos:
         handwriting.evaluate(model, *photos, folder)
+    print(f"\n{name}: {accuracy:.2f} % of the test pictures are right; everything is in {folder}/")
     if config.show:
         plots.show()
     return metrics

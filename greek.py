@@ -183,6 +183,22 @@ def report(model: nn.Module, test: Test, folder: Path) -> None:
         handwriting.evaluate(model, test.samples, test.faults, folder)
 
 
+def lesson(config: Lesson, source: Source, model: nn.Module, device: torch.device, folder: Path) -> dict:
+    """What both scripts do with their network, in order; returns the metrics."""
+    # the letters, and the lesson; the epoch of least validation loss is kept in model.pt
+    train, valid, test = look(config, source, device, folder)
+    name = source.describe(config.drawn)
+    model, metrics = learn(config, name, model.to(device), train, valid, test.split, folder)
+
+    # what it answers to people's letters, and how the recipes compare
+    report(model, test, folder)
+    compare(config, source, test, folder)
+    print(f"\n{test.name}: {metrics['test_accuracy']:.1f} % are right; everything is in {folder}/")
+    if config.show:
+        plots.show()
+    return metrics
+
+
 def contestants(digits: Path, names: list[str]) -> dict[str, tuple[LetterRecipe, Callable[[], nn.Module]]]:
     """The four recipes by name, each with what builds its network; without digit weights the two from scratch."""
     four = {

@@ -36,19 +36,7 @@ def main(config: Config) -> dict:
     source = letters.find(config.greek_train, config.data_dir, config.letters == "all")
     model = models.GreekNet(source.names, config.dropout)
     plots.save(plots.network(model, "The Greek network"), folder / "network.png")
-
-    # the letters, and the lesson; the epoch of least validation loss is kept in model.pt
-    train, valid, test = greek.look(config, source, device, folder)
-    name = source.describe(config.drawn)
-    model, metrics = greek.learn(config, name, model.to(device), train, valid, test.split, folder)
-
-    # what it answers to people's letters, and how the recipes compare
-    greek.report(model, test, folder)
-    greek.compare(config, source, test, folder)
-    print(f"\n{test.name}: {metrics['test_accuracy']:.1f} % are right; everything is in {folder}/")
-    if config.show:
-        plots.show()
-    return metrics
+    return greek.lesson(config, source, model, device, folder)
 
 
 if __name__ == "__main__":

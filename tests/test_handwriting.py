@@ -13,8 +13,9 @@ import handwriting
 import models
 import verdict
 from loaders import Split
-from paper import Conditions, photograph
+from paper import photograph
 from preprocess import read_folder
+from scenery import Conditions
 
 
 class Sayer(models.MnistNet):

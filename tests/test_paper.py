@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import strokes
-from paper import LIGHTS, PAPERS, PATTERNS, PENS, Conditions, photograph
+from paper import photograph
+from scenery import LIGHTS, PAPERS, PATTERNS, PENS, Conditions
 
 CLEAN = Conditions(size=(320, 240))
 SHEET = ["127", "3045", "98"]

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import paper
+import scenery
 from benchmarks.photos import overlap
 from experiment import Failure
-from paper import Conditions, photograph
+from paper import photograph
 from preprocess import center_ink, find_glyphs, photo_to_mnist, read_folder, read_picture
+from scenery import Conditions
 
 DIGITS = tuple("0123456789")
 CLEAN = Conditions(size=(240, 240), fill=0.6, light="even")
@@ -79,7 +80,9 @@ def test_light_does_not_matter(digit, seed, light, tint):
     assert likeness(photo_to_mnist(one(digit, seed, light=light, tint=tint, noise=2)), reference) > 0.8
 
 
-@given(*digit_and_hand, st.sampled_from(list(paper.PATTERNS)), st.sampled_from(["white", "cream", "grey", "recycled"]))
+@given(
+    *digit_and_hand, st.sampled_from(list(scenery.PATTERNS)), st.sampled_from(["white", "cream", "grey", "recycled"])
+)
 def test_printed_lines_and_paper_do_not_matter(digit, seed, pattern, sheet):
     # lines may run along a stroke and take some of it with them, so the pictures may differ more
     picture = photo_to_mnist(one(digit, seed, pattern=pattern, paper=sheet, size=(360, 360)))
@@ -292,7 +295,7 @@ def test_two_strokes_are_one_character_and_two_characters_two():
 
 def test_an_empty_page_has_no_characters():
     rng = np.random.default_rng(1)
-    for pattern in paper.PATTERNS:
+    for pattern in scenery.PATTERNS:
         page, _ = photograph(
             [["1"]], 0, dataclasses.replace(SHEET, pattern=pattern, fill=0.06, place=(2.0, 2.0), noise=3)
         )

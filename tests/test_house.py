@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"experiment", "ink", "muon", "skeletons", "kernels"},
+    {"experiment", "ink", "muon", "scenery", "skeletons", "kernels"},
     {"models", "glyphs"},
     {"preprocess"},
     {"strokes", "augment"},

@@ -2,7 +2,7 @@
 
     python examine_network.py                                     the digit network, asked with MNIST's test pictures
     python examine_network.py --image my_seven.jpg                your own handwriting goes the way through
-    python examine_network.py --weights outputs/other/model.pt    any network of this project
+    python examine_network.py --weights outputs/greek_from_scratch/model.pt    any network of this project
 
 No training, and twenty seconds on one core. Expect filters that resemble lines, edges and stripes more than chance
 would have it. Writes to outputs/examine_network/: report.html (all that follows, with a word on how to read it),
@@ -25,6 +25,7 @@ import questions
 from experiment import option
 from questions import Subject
 from report import Report
+from skeletons import SKELETONS
 
 DATA = {models.DIGITS: loaders.mnist}  # class names -> the pictures that a network of such classes is asked with
 
@@ -81,10 +82,10 @@ def prepare(config: Config, device: torch.device) -> Subject:
     """The network, the picture that goes the way through it, and the test pictures of the classes it knows."""
     model = models.load(config.weights, None, "train_mnist.py").to(device, memory_format=torch.channels_last)
     names = tuple(model.class_names)
-    if names not in DATA:
+    if names not in DATA and not SKELETONS.keys() >= set(names):
         raise experiment.Failure(f"no pictures of the classes {', '.join(names)}: give --weights of another network")
     own = None if config.image is None else read_image(config.image)
-    data = DATA[names](config.data_dir, config.dataset)
+    data = DATA[names](config.data_dir, config.dataset) if names in DATA else loaders.letters(names)
     test = loaders.Split(data.test.images[: config.pictures], data.test.labels[: config.pictures])
     if own is None:
         picture, caption = data.train.images[:1], f"the first training picture of {data.name}"

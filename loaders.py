@@ -8,6 +8,7 @@ import hashlib
 import os
 import socket
 import tempfile
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,16 @@ def synthetic(train: int = 60_000, test: int = 10_000) -> Data:
         pictures, labels = strokes.digits(count, seed)
         parts.append((normalise(pictures), torch.from_numpy(labels)))
     return _split("synthetic digits", *parts)
+
+
+def letters(names: Sequence[str], count: int = 3000) -> Data:
+    """Characters of any SKELETONS names, drawn from pen strokes: `count` of them for each split."""
+    parts = []
+    for seed in range(3):
+        labels = np.random.default_rng(seed).permutation(np.arange(count) % len(names))
+        pictures = strokes.draw([names[label] for label in labels], seed)
+        parts.append(Split(normalise(pictures), torch.from_numpy(labels)))
+    return Data("synthetic letters", *parts)
 
 
 def _split(name: str, train: tuple[torch.Tensor, torch.Tensor], test: tuple[torch.Tensor, torch.Tensor]) -> Data:

@@ -294,6 +294,16 @@ def test_takes_other_networks_of_the_project(layers, tmp_path, monkeypatch, here
     assert abs(gap) < 4 * metrics["match_untrained_deviation"], "an untrained network is found to be one"
 
 
+@pytest.mark.slow
+def test_letters_are_asked_about_with_drawn_ones(tmp_path, here):
+    torch.manual_seed(0)
+    models.save(models.MnistNet(("alpha", "beta", "gamma")), tmp_path / "model.pt")
+    arguments = ["--weights", str(tmp_path / "model.pt"), "--pictures", "300", "--output-dir", str(tmp_path / "out")]
+    status, out, error = here(*arguments)
+    assert status == 0, error
+    assert "300 test pictures of synthetic letters" in out
+
+
 class OneConvolution(nn.Module):
     def __init__(self, class_names):
         super().__init__()

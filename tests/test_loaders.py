@@ -144,3 +144,13 @@ def test_synthetic_is_the_same_every_time(folder):
     first, second = loaders.mnist(folder, "synthetic"), loaders.mnist(folder, "synthetic")
     assert torch.equal(first.train.images, second.train.images)
     assert not np.array_equal(first.train.images[:40], first.test.images)
+
+
+def test_letters_are_balanced_and_each_split_has_its_own():
+    data = loaders.letters(("alpha", "7"), count=40)
+    assert [len(split) for split in (data.train, data.valid, data.test)] == [40, 40, 40]
+    assert (data.test.labels == 0).sum() == 20 and data.test.images.shape == (40, 1, 28, 28)
+    assert not torch.equal(data.train.images, data.test.images)
+    means = [data.train.images[data.train.labels == label].mean(0) for label in (0, 1)]
+    nearest = torch.stack([((data.test.images - mean) ** 2).sum((1, 2, 3)) for mean in means]).argmin(0)
+    assert (nearest == data.test.labels).float().mean() > 0.85, "the labels fit the pictures"

@@ -42,7 +42,7 @@ def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
     scale = min(max(longer, least), most) / longer
     picture = _resize(picture, scale)
     if picture.ndim == 3:
-        picture = _in_one_colour(picture, min(1, REDUCED * most / max(picture.shape[:2])))
+        picture = _in_one_colour(picture, min(1, REDUCED / 2 * most / max(picture.shape[:2])))
     if scale <= 0.5 or longer >= most / 2:
         picture = cv2.GaussianBlur(picture, (3, 3), 0)  # the sensor's noise, before thresholds see it
     reduced = _resize(picture, min(1, REDUCED * most / max(picture.shape)))

@@ -54,14 +54,9 @@ def center_ink(ink: np.ndarray) -> np.ndarray:
         that real MNIST digits come out as they went in. A picture without ink comes out black.
     """
     canvas = np.zeros((SIDE, SIDE), np.uint8)
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    if len(rows) == 0:
+    if not ink.any():
         return canvas
-    glyph = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = BOX / max(glyph.shape)
-    if scale != 1:
-        size = [max(1, round(side * scale)) for side in reversed(glyph.shape)]  # width, height
-        glyph = cv2.resize(glyph, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    glyph = _scaled(ink, BOX)
     height, width = glyph.shape
     moments = cv2.moments(glyph)
     mass = max(moments["m00"], 1e-9)  # a few grey specks can shrink to nothing
@@ -71,6 +66,17 @@ def center_ink(ink: np.ndarray) -> np.ndarray:
     top, left = min(max(top, 0), SIDE - height), min(max(left, 0), SIDE - width)
     canvas[top : top + height, left : left + width] = glyph
     return canvas
+
+
+def _scaled(ink: np.ndarray, side: int) -> np.ndarray:
+    """What there is of ink, without the paper around it, its longer side brought to `side` pixels."""
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    glyph = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = side / max(glyph.shape)
+    if scale == 1:
+        return glyph
+    size = [max(1, round(length * scale)) for length in reversed(glyph.shape)]  # width, height
+    return cv2.resize(glyph, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
 def photo_to_mnist(picture: np.ndarray) -> np.ndarray:
@@ -85,9 +91,8 @@ def photo_to_mnist(picture: np.ndarray) -> np.ndarray:
 
     Returns:
         (28, 28) uint8, as MNIST has it: light ink on black, the longer side 20, the centre of mass on (14, 14), the
-        stroke no thinner than MNIST's thin ones. A digit of MNIST comes out as it went in, but for
-        three in ten thousand. Black
-        where there is no writing.
+        stroke no thinner than MNIST's thin ones. A digit of MNIST comes out as it went in, but for three in ten
+        thousand. Black where there is no writing.
     """
     picture = plain(picture)
     if picture.shape[:2] == (SIDE, SIDE):
@@ -144,14 +149,9 @@ def plain(picture: np.ndarray) -> np.ndarray:
 
 def _finish(mask: np.ndarray) -> np.ndarray:
     """One glyph's mask as MNIST's makers would have it, with a stroke that can be seen."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if len(rows) == 0:
+    if not mask.any():
         return np.zeros((SIDE, SIDE), np.uint8)
-    glyph = 255 * mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = DRAWING / max(glyph.shape)
-    size = [max(1, round(side * scale)) for side in reversed(glyph.shape)]  # width, height
-    glyph = cv2.resize(glyph, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    glyph = np.pad(glyph, DRAWING // 4)
+    glyph = np.pad(_scaled(255 * mask, DRAWING), DRAWING // 4)
     smooth = cv2.GaussianBlur(glyph, (0, 0), 1.5)
     drawing = (smooth >= min(128, smooth.max())).astype(np.uint8)
     # across a straight stroke the distance to its edge is a quarter of its width, on average

@@ -27,8 +27,6 @@ from questions import Subject
 from report import Report
 from skeletons import SKELETONS
 
-DATA = {models.DIGITS: loaders.mnist}  # class names -> the pictures that a network of such classes is asked with
-
 
 @dataclass(frozen=True)
 class Config(experiment.Common):
@@ -78,14 +76,23 @@ def main(config: Config) -> dict:
     return metrics
 
 
+def pictures_of(names: tuple[str, ...], config: Config) -> loaders.Data:
+    """The pictures that a network of such classes is asked with."""
+    if names == models.DIGITS:
+        return loaders.mnist(config.data_dir, config.dataset)
+    if names == models.CLOTHES:
+        return loaders.fashion(config.data_dir)
+    if SKELETONS.keys() >= set(names):
+        return loaders.letters(names)
+    raise experiment.Failure(f"no pictures of the classes {', '.join(names)}: give --weights of another network")
+
+
 def prepare(config: Config, device: torch.device) -> Subject:
     """The network, the picture that goes the way through it, and the test pictures of the classes it knows."""
     model = models.load(config.weights, None, "train_mnist.py").to(device, memory_format=torch.channels_last)
     names = tuple(model.class_names)
-    if names not in DATA and not SKELETONS.keys() >= set(names):
-        raise experiment.Failure(f"no pictures of the classes {', '.join(names)}: give --weights of another network")
     own = None if config.image is None else read_image(config.image)
-    data = DATA[names](config.data_dir, config.dataset) if names in DATA else loaders.letters(names)
+    data = pictures_of(names, config)
     test = loaders.Split(data.test.images[: config.pictures], data.test.labels[: config.pictures])
     if own is None:
         picture, caption = data.train.images[:1], f"the first training picture of {data.name}"

@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 import experiment
 
 DIGITS = tuple("0123456789")
+CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 class MnistNet(nn.Module):
@@ -76,13 +77,61 @@ class GreekNet(nn.Module):
         return F.log_softmax(self.fc2(x), dim=1)
 
 
+class FashionNet(nn.Module):
+    """The report's family of networks for clothes: any number of convolutions, any number of linear layers.
+
+    The i-th convolution has 32 i filters of 3x3 and is pooled; dropout stands before the linear layers.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str] = CLOTHES,
+        conv_layers: int = 3,
+        linear_layers: int = 2,
+        hidden_units: int = 128,
+        dropout: float = 0.1,
+    ):
+        """
+        Args:
+            conv_layers: 1 to 4, since each halves the picture's sides.
+            linear_layers: all but the last have `hidden_units` outputs.
+            dropout: the share of the last convolution's pooled outputs set to zero while training.
+        """
+        super().__init__()
+        self.settings = {"class_names": list(class_names), "conv_layers": conv_layers, "linear_layers": linear_layers}
+        self.settings |= {"hidden_units": hidden_units, "dropout": dropout}
+        widths = [1, *(32 * (i + 1) for i in range(conv_layers))]
+        for i in range(conv_layers):
+            setattr(self, f"conv{i + 1}", nn.Conv2d(widths[i], widths[i + 1], kernel_size=3, padding=1))
+        self.dropout = nn.Dropout(dropout)
+        features = widths[-1] * (28 >> conv_layers) ** 2
+        sizes = [features, *[hidden_units] * (linear_layers - 1), len(class_names)]
+        for i in range(linear_layers):
+            setattr(self, f"fc{i + 1}", nn.Linear(sizes[i], sizes[i + 1]))
+        for i in range(conv_layers):
+            setattr(self, f"norm{i + 1}", None)  # `add_norms` puts batch normalisation here while training
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.settings["class_names"]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 1, 28, 28) normalised pictures -> (N, classes) log-probabilities."""
+        for i in range(1, self.settings["conv_layers"] + 1):
+            x = _pool(getattr(self, f"conv{i}")(x), getattr(self, f"norm{i}"))
+        x = self.dropout(x).flatten(1)
+        for i in range(1, self.settings["linear_layers"]):
+            x = F.relu(getattr(self, f"fc{i}")(x))
+        return F.log_softmax(getattr(self, f"fc{self.settings['linear_layers']}")(x), dim=1)
+
+
 def _pool(x: torch.Tensor, norm: nn.Module | None) -> torch.Tensor:
     """Keep the greatest of each 2x2, normalise where there is a norm, cut off below zero."""
     x = F.max_pool2d(x, 2)
     return F.relu(x if norm is None else norm(x))
 
 
-NETWORKS = {network.__name__: network for network in (MnistNet, GreekNet)}
+NETWORKS = {network.__name__: network for network in (MnistNet, GreekNet, FashionNet)}
 
 
 def replace_head(model: nn.Module, class_names: Sequence[str], unfreeze: int = 0, dropout: float = 0.0) -> nn.Module:

@@ -154,3 +154,14 @@ def test_letters_are_balanced_and_each_split_has_its_own():
     means = [data.train.images[data.train.labels == label].mean(0) for label in (0, 1)]
     nearest = torch.stack([((data.test.images - mean) ** 2).sum((1, 2, 3)) for mean in means]).argmin(0)
     assert (nearest == data.test.labels).float().mean() > 0.85, "the labels fit the pictures"
+
+
+def test_fashion_is_read_from_its_own_folder_and_has_no_substitute(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(loaders, "FASHION_FILES", loaders.MNIST_FILES)
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(Failure, match="cannot download FashionMNIST .* put train-images.* into .*FashionMNIST"):
+        loaders.fashion(folder)
+    shutil.copytree(folder / "MNIST", folder / "FashionMNIST")
+    data = loaders.fashion(folder)
+    assert data.name == "Fashion-MNIST" and (len(data.train), len(data.valid), len(data.test)) == (250, 50, 60)
+    assert torch.equal(data.test.images, loaders.mnist(folder).test.images)

@@ -115,3 +115,27 @@ def test_bad_weights_are_named_in_one_line(how, tmp_path, monkeypatch):
     message = str(failure.value)
     assert str(path) in message and "run train_mnist.py" in message and "\n" not in message
     assert not (tmp_path / "pwned").exists()
+
+
+def test_the_family_of_fashion_networks_has_the_report_s_sizes(split):
+    """32 i filters of 3x3 with padding 1, each pooled: 28, 14, 7, 3 pixels a side."""
+    for conv_layers, linear_layers, count in (
+        (1, 1, 320 + 32 * 14 * 14 * 10 + 10),
+        (2, 2, 320 + 32 * 9 * 64 + 64 + 64 * 49 * 64 + 64 + 64 * 10 + 10),
+        (3, 3, 320 + 18_496 + 64 * 9 * 96 + 96 + 96 * 9 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10),
+    ):
+        model = models.FashionNet(conv_layers=conv_layers, linear_layers=linear_layers, hidden_units=64)
+        assert models.parameter_count(model) == count
+        assert model(split.images[:5]).exp().sum(1).allclose(torch.ones(5))
+
+
+def test_fashion_networks_are_saved_with_their_shape_and_fold_their_norms(tmp_path, split):
+    model = models.FashionNet(conv_layers=2, linear_layers=1)
+    models.add_norms(model, 2)
+    model.train()(split.images[:100])
+    expected = model.eval()(split.images[:20])
+    models.fold_norms(model)
+    models.save(model, tmp_path / "model.pt")
+    loaded = models.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
+    torch.testing.assert_close(loaded(split.images[:20]), expected, atol=1e-5, rtol=1e-4)
+    assert loaded.class_names == list(models.CLOTHES)

@@ -1,4 +1,4 @@
-"""The same character by another hand (turned, stretched, slanted, shifted, bent), or out of a worse pen and scanner."""
+"""The same character by another hand, or out of a worse pen and scanner; the same garment, worn the other way round."""
 
 import math
 from functools import cache
@@ -58,12 +58,33 @@ def warp(images: torch.Tensor, strength: float) -> torch.Tensor:
     return F.grid_sample(images - PAPER, grid, align_corners=False) + PAPER
 
 
+def shift(images: torch.Tensor, most: float) -> torch.Tensor:
+    """Move every picture by whole pixels, and mirror every other one, drawn from torch's generator.
+
+    Args:
+        images: (N, 1, 28, 28) normalised.
+        most: pixels along each side, at most; its fraction is cut off.
+    """
+    count, device, most = len(images), images.device, int(most)
+    padded = F.pad(images[:, 0], (most,) * 4, value=PAPER)
+    down, right = torch.randint(0, 2 * most + 1, (2, count, 1), device=device)
+    across = torch.arange(SIDE, device=device).expand(count, SIDE)
+    mirrored = torch.rand(count, 1, device=device) < 0.5
+    columns = torch.where(mirrored, SIDE - 1 - across, across) + right
+    return padded[torch.arange(count, device=device)[:, None, None], (across + down)[..., None], columns[:, None]][
+        :, None
+    ]
+
+
 def turn(images: torch.Tensor, degrees: float) -> torch.Tensor:
     """Every picture, (N, 1, 28, 28) normalised, turned about its middle, clockwise."""
     angle = math.radians(degrees)
     rotation = torch.tensor([[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0]])
     grid = F.affine_grid(rotation.to(images).expand(len(images), 2, 3), images.shape, align_corners=False)
     return F.grid_sample(images - PAPER, grid, align_corners=False) + PAPER
+
+
+KINDS = {"warp": warp, "shift": shift}  # what Recipe.augmentation may say
 
 
 def wear(pictures: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

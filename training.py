@@ -44,7 +44,10 @@ class Recipe:
     )
     dropout: float = option(0.2, "share of conv2's outputs set to zero while training", least=0, most=1)
     batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps while training", least=0)
-    augment: float = option(0.0, "strength of random turns, stretches, shifts and bends", least=0)
+    augment: float = option(0.0, "strength of the augmentation; pixels where that is shift", least=0)
+    augmentation: str = option(
+        "warp", "warp turns, stretches, shifts and bends; shift mirrors and shifts", choices=tuple(augment.KINDS)
+    )
     decline: float = option(0.0, "weight of outliers, which no class may be sure of", least=0)
     average: float = option(0.0, "share of the steps, the last, that keep a moving average of weights", least=0, most=1)
 
@@ -99,7 +102,7 @@ def fit(
                     group["lr"] = learning_rate(recipe, done)
                 images, labels = train.images[batch], train.labels[batch]
                 if recipe.augment:
-                    images = augment.warp(images, recipe.augment)
+                    images = augment.KINDS[recipe.augmentation](images, recipe.augment)
                 log_probabilities = model(images)
                 loss, outlier_loss = _losses(log_probabilities, labels)
                 optimizer.zero_grad()

@@ -159,7 +159,7 @@ def test_letters_are_balanced_and_each_split_has_its_own():
 def test_fashion_is_read_from_its_own_folder_and_has_no_substitute(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(loaders, "FASHION_FILES", loaders.MNIST_FILES)
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(Failure, match="cannot download FashionMNIST .* put train-images.* into .*FashionMNIST"):
+    with pytest.raises(Failure, match=r"cannot download FashionMNIST .* put train-images.* into .*FashionMNIST"):
         loaders.fashion(folder)
     shutil.copytree(folder / "MNIST", folder / "FashionMNIST")
     data = loaders.fashion(folder)

@@ -154,6 +154,22 @@ def test_warp_keeps_the_paper_and_most_of_the_ink(split):
     assert (warped - images).abs().amax((1, 2, 3)).min() > 0.5, "every picture is changed"
 
 
+def test_shift_moves_whole_pixels_and_mirrors_half(split):
+    images = split.images[:200]
+    torch.manual_seed(0)
+    shifted = augment.shift(images, 2)
+    padded = torch.nn.functional.pad(images, (2,) * 4, value=augment.PAPER)
+    ways = [
+        mirrored[..., down : down + 28, right : right + 28]
+        for mirrored in (padded, padded.flip(3))
+        for down in range(5)
+        for right in range(5)
+    ]
+    fits = torch.stack([(shifted == way).flatten(1).all(1) for way in ways])  # (50, 200)
+    assert fits.any(0).all(), "each picture is one of its 50 variants"
+    assert 60 < fits[:25].any(0).sum() < 140 and fits.any(1).sum() > 40
+
+
 def test_confusion_and_per_class():
     counts = training.confusion(torch.tensor([0, 1, 1, 2, 2]), torch.tensor([0, 0, 1, 2, 2]), ["a", "b", "c"])
     assert counts.loc["a"].tolist() == [1, 1, 0] and counts.loc["c"].tolist() == [0, 0, 2]

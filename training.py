@@ -46,7 +46,7 @@ class Recipe:
     batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps while training", least=0)
     augment: float = option(0.0, "strength of the augmentation; pixels where that is shift", least=0)
     augmentation: str = option(
-        "warp", "warp turns, stretches, shifts and bends; shift mirrors and shifts", choices=tuple(augment.KINDS)
+        "warp", "warp turns, stretches, shifts and bends; shift mirrors and shifts", choices=("warp", "shift")
     )
     decline: float = option(0.0, "weight of outliers, which no class may be sure of", least=0)
     average: float = option(0.0, "share of the steps, the last, that keep a moving average of weights", least=0, most=1)

@@ -10,6 +10,7 @@ filters.png, filtered.png, matches.png, way.png, patches_conv1.png, patches_conv
 switched_off.png, occlusion.png, plane.png, filters.csv, channels.csv, metrics.json, config.json.
 """
 
+import calm  # noqa: F401, before all else
 from dataclasses import dataclass
 from pathlib import Path
 

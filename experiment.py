@@ -17,7 +17,6 @@ import random
 import shlex
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+
+import weights
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two runs into one folder are not noticed
+    fcntl = None
 
 DATA_DIR = Path(os.environ.get("DATA_DIR") or "data")
 PRACTICAL = {
@@ -36,10 +42,12 @@ PRACTICAL = {
     "resume",
     "skip_training",
     "handwritten",
+    "compare",
     "show",
     "quiet",
 }
 PARTIAL = ".partial-"  # begins the name of a file that is still being written
+_claimed: dict[Path, int] = {}  # this run's folders and their open handles
 
 
 class Failure(Exception):
@@ -140,14 +148,19 @@ def _leave(line: str, status: int) -> None:
     sys.exit(status)
 
 
-def begin(config: Any) -> tuple[torch.device, Path]:
-    """Threads, seed, device and output folder of a run, all seen to work before any time is spent."""
+def begin(config: Any, alone: bool = True) -> tuple[torch.device, Path]:
+    """Threads, seed, device and output folder of a run, all seen to work before any time is spent.
+
+    Args:
+        alone: no other run may use the output folder at the same time; False for one of several workers, which write
+            files of different names.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
     random.seed(config.seed)
     np.random.seed(config.seed % 2**32)
     torch.manual_seed(config.seed)
-    return find_device(config.device), output_folder(config.output_dir)
+    return find_device(config.device), output_folder(config.output_dir, alone)
 
 
 def find_device(name: str) -> torch.device:
@@ -164,18 +177,35 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def output_folder(path: Path) -> Path:
+def output_folder(path: Path, alone: bool = True) -> Path:
     """Make the folder and see that it can be written to, before hours are spent on what would go there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        for leftover in path.glob(f"{PARTIAL}*"):
-            leftover.unlink()  # from a run that was killed while it wrote
+        if alone:
+            _claim(path)
+            for leftover in path.glob(f"{PARTIAL}*"):
+                leftover.unlink()  # from a run that was killed while it wrote
         with writing(path / "probe") as probe:
             probe.write_bytes(b"")
         (path / "probe").unlink()
     except OSError as failure:
         raise Failure(f"cannot write to {path} ({failure.strerror}): choose another --output-dir") from None
     return path
+
+
+def _claim(path: Path) -> None:
+    """Keep other runs out of the folder until this process ends, however it ends: the system then opens the lock."""
+    if fcntl is None or path.resolve() in _claimed:
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise Failure(f"another run is writing to {path}: wait for it, or choose another --output-dir") from None
+    except OSError:
+        pass  # a file system without locks
+    _claimed[path.resolve()] = handle
 
 
 @contextlib.contextmanager
@@ -220,19 +250,19 @@ def save_file(path: Path, content: dict) -> None:
 
 
 def load_file(path: Path, remedy: str) -> dict:
-    """`torch.load` of tensors and plain values, nothing that could run code.
+    """`torch.load` of tensors and plain values, nothing that could run code, every byte as it was written.
 
     Raises:
         Failure: whatever is wrong with the file, in one line that ends in the remedy.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch comments on foreign files before it refuses them
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        weights.inspect(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise Failure(
             f"{path} holds more than plain weights, which could run code, so it stays closed: {remedy}"
         ) from None
-    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError):
+    except Exception:  # what a damaged file makes torch raise is in no list
         raise Failure(f"{path} is damaged or no file of weights: {remedy}") from None
     if not isinstance(content, dict):
         raise Failure(f"{path} is no file of this project: {remedy}")
@@ -253,18 +283,21 @@ def load_checkpoint(path: Path, config: Any, dataset: str) -> dict | None:
     if not path.exists():
         return None  # stopped before the first epoch ended
     content = load_file(path, "run without --resume")
-    now, then = _shaping(config), content.get("config", {})
+    if not isinstance(content.get("config"), dict) or not isinstance(content.get("run"), dict):
+        raise Failure(f"{path} is no checkpoint: run without --resume")
+    now, then = _shaping(config), content["config"]
     changed = [f"--{name.replace('_', '-')} {then.get(name)}" for name in now if now[name] != then.get(name)]
     if changed:
         raise Failure(f"{path} was made with other flags: give {' '.join(changed)}, or leave out --resume")
-    if content["dataset"] != dataset:
-        raise Failure(f"{path} was made with {content['dataset']}, this is {dataset}: give the same --data-dir")
+    if content.get("dataset") != dataset:
+        raise Failure(f"{path} was made with {content.get('dataset')}, this is {dataset}: give the same --data-dir")
     return content["run"]
 
 
 def _shaping(config: Any) -> dict[str, Any]:
     """The settings that shape the result, as plain values."""
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in PRACTICAL}
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in PRACTICAL}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
 
 
 def first_line(failure: Exception) -> str:

@@ -3,8 +3,6 @@
 Each test letter is a person's, or a drawing that says so; the ones to learn from come from `letters`.
 """
 
-import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+import course
 import experiment
 import handwriting
 import letters
@@ -22,7 +21,7 @@ import training
 import verdict
 from experiment import option
 from letters import Source
-from loaders import Split
+from loaders import Data, Split
 from preprocess import Sample, read_folder
 from skeletons import SKELETONS
 from training import Recipe
@@ -75,6 +74,7 @@ class Lesson(experiment.Common, LetterRecipe):
     greek_train: Path = option(None, "a folder for each letter to learn; without it data/greek_train, else drawn ones")
     handwritten: Path = option(Path("handwritten/greek"), "the letters to test on; their folders are their labels")
     digits: Path = option(Path("outputs/train_mnist/model.pt"), "the digit network that transfer begins from")
+    resume: bool = option(False, "go on with a run that was stopped, given the same flags")
     compare: int = option(0, "seeds over which to train all four recipes and put them side by side", least=0)
 
 
@@ -129,52 +129,6 @@ def look(config: Lesson, source: Source, device: torch.device, folder: Path) -> 
     return train.to(device), valid.to(device), test
 
 
-def learn(
-    config: Lesson, name: str, model: nn.Module, train: Split, valid: Split, test: Split, folder: Path
-) -> tuple[nn.Module, dict]:
-    """Fit the network, draw the curves; the epoch of least validation loss goes to model.pt.
-
-    Returns:
-        that epoch's network, and its metrics. The test letters are read after each epoch to draw their curve, and
-        choose nothing.
-    """
-    untrained_loss, _ = training.evaluate(model, test)
-    history, batches, best, least = [], [], None, math.inf
-    start = time.perf_counter()
-    for epoch in training.fit(model, train, config, config.seed, quiet=config.quiet):
-        row = {"epoch": epoch.number, "examples": epoch.examples}
-        row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
-        for split, examples in (("valid", valid), ("test", test)):
-            row[f"{split}_loss"], row[f"{split}_accuracy"] = training.evaluate(epoch.model, examples)
-        if row["valid_loss"] < least:
-            best, least = epoch.model, row["valid_loss"]
-        history.append(row)
-        batches += epoch.batch_losses
-        print(
-            f"{name}, epoch {epoch.number}/{config.epochs}: loss {epoch.loss:.4f}, accuracy of train "
-            f"{epoch.accuracy:.2f} %, valid {row['valid_accuracy']:.2f} %, test {row['test_accuracy']:.2f} %"
-        )
-    seconds = time.perf_counter() - start
-
-    models.save(best, folder / "model.pt")
-    history = pd.DataFrame(history)
-    kept = history.loc[history.valid_loss.idxmin()]
-    experiment.write_csv(folder / "history.csv", history)
-    every = batches[:: 1 + len(batches) // 200]
-    title = f"Learning {name}: {config.preset} recipe"
-    test_curve = [0, *history.examples], [untrained_loss, *history.test_loss]
-    plots.save(plots.losses(tuple(zip(*every, strict=True)), test_curve, title), folder / "losses.png")
-    percent = {split: history[f"{split}_accuracy"] for split in ("train", "valid", "test")}
-    plots.save(plots.accuracies(history.epoch, percent, int(kept.epoch), title), folder / "accuracies.png")
-    metrics = {key: kept[key] for key in ("test_accuracy", "test_loss", "valid_accuracy", "valid_loss")}
-    metrics |= {"best_epoch": int(kept.epoch), "epochs": len(history), "train_seconds": seconds}
-    metrics |= {"parameters": models.parameter_count(model), "dataset": name, "classes": model.class_names}
-    metrics |= {"seed": config.seed, "device": str(train.labels.device), **experiment.versions()}
-    experiment.write_json(folder / "config.json", config)
-    experiment.write_json(folder / "metrics.json", metrics)
-    return best, metrics
-
-
 def report(model: nn.Module, test: Test, folder: Path) -> None:
     """The test letters with their true and predicted names, per class, as confusion, and with what is unclear."""
     outputs = training.predict(model, test.split.images).cpu()
@@ -188,7 +142,8 @@ def lesson(config: Lesson, source: Source, model: nn.Module, device: torch.devic
     # the letters, and the lesson; the epoch of least validation loss is kept in model.pt
     train, valid, test = look(config, source, device, folder)
     name = source.describe(config.drawn)
-    model, metrics = learn(config, name, model.to(device), train, valid, test.split, folder)
+    metrics = course.take(config, model.to(device), Data(name, train, valid, test.split), folder)
+    model = models.load(folder / "model.pt", type(model), "this script").to(device)
 
     # what it answers to people's letters, and how the recipes compare
     report(model, test, folder)

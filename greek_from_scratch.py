@@ -7,10 +7,11 @@
 
 Writes to outputs/greek_from_scratch/: training.png (letters it learns from), network.png, losses.png, accuracies.png,
 predictions.png, confusion.png, mistakes.png, classes.csv, handwritten.png and handwritten.csv (each letter, what the
-network saw of it, its answer), model.pt (the weights and the names of the classes), config.json, history.csv,
-metrics.json; comparison.csv with --compare 5.
+network saw of it, its answer), model.pt (the weights and the names of the classes), checkpoint.pt (for --resume),
+config.json, history.csv, losses.csv, metrics.json; comparison.csv with --compare 5.
 """
 
+import calm  # noqa: F401, before all else
 from dataclasses import dataclass
 from pathlib import Path
 

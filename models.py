@@ -194,15 +194,19 @@ def save(model: nn.Module, path: Path) -> None:
     experiment.save_file(path, pack(model))
 
 
-def load(path: Path, network: type[nn.Module] | None, made_by: str) -> nn.Module:
+def load(
+    path: Path, network: type[nn.Module] | None, made_by: str, class_names: Sequence[str] | None = None
+) -> nn.Module:
     """The saved model, on the CPU, in evaluation mode.
 
     Args:
         network: the class it must be of; None takes any of NETWORKS.
         made_by: the script that writes such a file, for the error's next step.
+        class_names: what it must tell apart; None takes any.
 
     Raises:
-        experiment.Failure: no such file, damaged, not of plain weights, or of another network.
+        experiment.Failure: no such file, damaged, of another network or classes,
+            not of plain weights, or of weights that are no numbers.
     """
     if not path.is_file():
         raise experiment.Failure(f"no weights at {path}: run {made_by} first")
@@ -212,7 +216,12 @@ def load(path: Path, network: type[nn.Module] | None, made_by: str) -> nn.Module
     if held not in known:
         raise experiment.Failure(f"{path} holds {held}, not {' or '.join(known)}: run {made_by} again")
     try:
-        return unpack(content)
+        model = unpack(content)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as failure:
         reason = experiment.first_line(failure)
         raise experiment.Failure(f"{path} does not fit {held} ({reason}): run {made_by} again") from None
+    if class_names is not None and list(model.class_names) != list(class_names):
+        raise experiment.Failure(f"{path} tells apart other classes than {', '.join(class_names)}: run {made_by} again")
+    if not all(weight.isfinite().all() for weight in model.state_dict().values()):
+        raise experiment.Failure(f"{path} holds weights that are no numbers: run {made_by} again")
+    return model

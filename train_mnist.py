@@ -12,14 +12,13 @@ digits and what the network takes them for), model.pt (the weights), checkpoint.
 history.csv, losses.csv, classes.csv, metrics.json.
 """
 
-import math
-import time
+import calm  # noqa: F401, before all else
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import torchinfo
 
+import course
 import experiment
 import handwriting
 import loaders
@@ -80,7 +79,7 @@ def main(config: Config) -> dict:
     metrics = {} if config.skip_training else train(config, model.to(device), data, folder)
 
     # E: the weights loaded afresh answer the test pictures, the first nine in full
-    model = models.load(folder / "model.pt", models.MnistNet, "train_mnist.py").to(device)
+    model = models.load(folder / "model.pt", models.MnistNet, "train_mnist.py", models.DIGITS).to(device)
     outputs = training.predict(model, test.images).cpu()
     print(f"\nThe first nine test pictures of {name}: ten log-probabilities, prediction, label")
     for row, label in zip(outputs[:9].tolist(), test.labels.tolist(), strict=False):
@@ -97,61 +96,12 @@ def main(config: Config) -> dict:
 
 
 def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Path) -> dict:
-    """Fit the network; the epoch of least validation loss goes to model.pt, all that was measured beside it.
-
-    The test split is read after each epoch to draw its curve, as in the report. It chooses nothing.
-    """
-    checkpoint = folder / "checkpoint.pt"
-    if not config.resume:
-        checkpoint.unlink(missing_ok=True)  # another run's, which --resume would take for this one's
-    run = experiment.load_checkpoint(checkpoint, config, data.name) or {
-        "state": None, "best": None, "history": [], "losses": []
-    }  # fmt: skip
-    untrained_loss, _ = training.evaluate(model, data.test)
+    """Fit the network, with outliers among the training pictures where the recipe declines; returns the metrics."""
     if config.decline and config.outliers:
         digits, classes = loaders.pictures(data.train), data.train.labels.cpu().numpy()
         pictures = outliers.outliers(digits, classes, config.outliers, config.seed)
         data.train = loaders.add_outliers(data.train, pictures)
-    start = time.perf_counter()
-    for epoch in training.fit(model, data.train, config, config.seed, run["state"], config.quiet):
-        valid_loss, valid_accuracy = training.evaluate(epoch.model, data.valid)
-        test_loss, test_accuracy = training.evaluate(epoch.model, data.test)
-        # by the loss, which moves with every example; 10,000 right or wrong answers cannot tell good epochs apart
-        if valid_loss < min((row["valid_loss"] for row in run["history"]), default=math.inf):
-            run["best"] = models.pack(epoch.model)
-        row = {"epoch": epoch.number, "examples": epoch.examples}
-        row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
-        row |= {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
-        row |= {"test_loss": test_loss, "test_accuracy": test_accuracy, "seconds": time.perf_counter() - start}
-        run["history"].append(row)
-        run["losses"] += epoch.batch_losses
-        run["state"] = epoch.state
-        experiment.save_checkpoint(checkpoint, config, data.name, run)
-        print(
-            f"{data.name}, epoch {epoch.number}/{config.epochs}: loss {epoch.loss:.4f}, accuracy of train "
-            f"{epoch.accuracy:.2f} %, valid {valid_accuracy:.2f} %, test {test_accuracy:.2f} %"
-        )
-        start = time.perf_counter()
-
-    history = pd.DataFrame(run["history"])
-    batches = pd.DataFrame(run["losses"], columns=["examples", "loss"])
-    best = history.loc[history.valid_loss.idxmin()]
-    metrics = {name: best[name] for name in ("test_accuracy", "test_loss", "valid_accuracy", "valid_loss")}
-    metrics |= {"best_epoch": int(best.epoch), "epochs": len(history), "train_seconds": history.seconds.sum()}
-    metrics |= {"parameters": models.parameter_count(model), "dataset": data.name, "seed": config.seed}
-    metrics |= {"device": str(data.train.labels.device), **experiment.versions()}
-    experiment.save_file(folder / "model.pt", run["best"])
-    experiment.write_json(folder / "config.json", config)
-    experiment.write_json(folder / "metrics.json", metrics)
-    experiment.write_csv(folder / "history.csv", history)
-    experiment.write_csv(folder / "losses.csv", batches)
-    every = batches[:: min(50, 1 + len(batches) // 100)]  # 50 as in the report, or a short run has no curve
-    test_curve = [0, *history.examples], [untrained_loss, *history.test_loss]
-    title = f"Learning {data.name}: {config.preset} recipe"
-    plots.save(plots.losses((every.examples, every.loss), test_curve, title), folder / "losses.png")
-    percent = {split: history[f"{split}_accuracy"] for split in ("train", "valid", "test")}
-    plots.save(plots.accuracies(history.epoch, percent, int(best.epoch), title), folder / "accuracies.png")
-    return metrics
+    return course.take(config, model, data, folder)
 
 
 if __name__ == "__main__":

@@ -82,9 +82,12 @@ def fit(
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
     optimizer = _optimizer(model, recipe)
     if state is not None:
-        model.load_state_dict(state["model"])
-        averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
+        try:
+            model.load_state_dict(state["model"])
+            averaged.load_state_dict(state["averaged"])
+            optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError):
+            raise Failure("the checkpoint is of another network or optimizer: run without --resume") from None
     first = 0 if state is None else state["epoch"]
     steps = math.ceil(len(train) / recipe.batch_size)  # of one epoch
 

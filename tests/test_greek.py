@@ -33,7 +33,8 @@ FEW = ["--drawn", "12", "--copies", "2", "--epochs", "2", "--threads", "1", "--q
 WHITE = np.full((50, 50), 255, np.uint8)
 WRITTEN = {
     "training.png", "network.png", "losses.png", "accuracies.png", "predictions.png", "confusion.png", "mistakes.png",
-    "classes.csv", "handwritten.png", "handwritten.csv", "model.pt", "config.json", "history.csv", "metrics.json",
+    "classes.csv", "handwritten.png", "handwritten.csv", "model.pt", "checkpoint.pt", "config.json", "history.csv",
+    "losses.csv", "metrics.json",
 }  # fmt: skip
 
 

@@ -1,0 +1,384 @@
+"""Kill each script at every write, flush and rename, and at random moments, go on, and compare with a run left alone.
+
+    python -m benchmarks.kills           each place where files are touched once, then random moments, 1,000 in all
+    python -m benchmarks.kills 100       fewer
+
+A kill is SIGKILL, which no program can answer. The scripts run as they are, on data small enough to be killed often:
+one process imports the libraries and is copied for each run, and its pictures are blank. Writes
+benchmarks/results/kills.json.
+"""
+
+import builtins
+import contextlib
+import functools
+import hashlib
+import inspect
+import io
+import itertools
+import json
+import os
+import random
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+import experiment
+from benchmarks import results
+
+ROOT = Path(__file__).parent.parent
+KILLED = -signal.SIGKILL
+EACH_LIFE = 4  # random kills of one run before it may end
+
+
+SEED = 1
+BEGUN = rf"seed {1_000_003 * SEED // 100}(\d\d)\n"  # the pass that training.fit begins
+
+
+@dataclass(frozen=True)
+class Case:
+    """A script, and how it is to be killed."""
+
+    arguments: str  # small; {weights} stands for a digit network, {pictures} for a folder of handwriting
+    resumes: bool = True  # otherwise it begins anew
+    finished: str = r"epoch (\d+)/"  # in what it prints: a piece of work that no kill may undo
+    begun: str = BEGUN  # likewise one that is begun; empty where pieces have no order
+
+
+TRAINING = f"--seed {SEED} --threads 1 --device cpu --quiet --epochs 3 --handwritten {{pictures}}"
+CASES = {
+    "train_mnist.py": Case(f"{TRAINING} --dataset synthetic --batch-size 40 --outliers 20"),
+    "transfer_greek.py": Case(f"{TRAINING} --drawn 6 --copies 1 --digits {{weights}}"),
+    "greek_from_scratch.py": Case(f"{TRAINING} --drawn 6 --copies 1"),
+    "examine_network.py": Case(
+        "--device cpu --quiet --dataset synthetic --pictures 100 --weights {weights}",
+        resumes=False,
+    ),
+}
+
+
+# the process that is killed
+
+
+def serve() -> None:
+    """Import everything once; then for each line of JSON on standard input run a script in a copy of this process."""
+    import exhibits
+    import letters
+    import loaders
+    import plots
+
+    for script in CASES:
+        __import__(Path(script).stem)
+    torch.set_num_threads(1)
+    for module in (plots, exhibits):  # to draw takes most of the time of so small a run
+        for name, maker in inspect.getmembers(module, inspect.isfunction):
+            if inspect.signature(maker).return_annotation is Figure:
+                setattr(module, name, lambda *_, **__: Figure(figsize=(1, 1)))
+    loaders.VALID, letters.VALID = 40, 4
+    loaders.synthetic = functools.cache(functools.partial(loaders.synthetic, train=160, test=100))
+    loaders.letters = functools.partial(loaders.letters, count=100)
+    loaders.synthetic()
+    for line in sys.stdin:
+        job = json.loads(line)
+        start = time.monotonic()
+        child = os.fork()
+        if not child:
+            run(**job)
+        if "delay" in job:
+            time.sleep(job["delay"])
+            os.kill(child, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps([status, time.monotonic() - start]), flush=True)
+
+
+def run(
+    script: str,
+    arguments: list[str],
+    log: str,
+    event: int | None = None,
+    user: int | None = None,
+    careless: bool = False,
+    **_: Any,
+) -> None:
+    """What the copy does: the script as from the command line, dead at the given event."""
+    for name, number in ((log, 1), (f"{log}.err", 2)):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    sys.stdout.reconfigure(line_buffering=True)
+    sys.argv = [script, *arguments]
+    if user is not None:
+        os.setuid(user)
+    seeded = torch.manual_seed
+    torch.manual_seed = lambda seed: (print(f"seed {seed}"), seeded(seed))[1]  # fit does so as each epoch begins
+    if careless:
+        experiment.writing = contextlib.nullcontext
+    happened = arm(event)
+    status = 0
+    try:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    except SystemExit as exit:
+        status = exit.code or 0
+    except BaseException:
+        traceback.print_exc()
+        status = 70
+    print(f"{happened()} events")
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def arm(fatal: int | None) -> Callable[[], int]:
+    """Die at the fatal one of all events that touch files; a write dies half done. Returns what counts them."""
+    count = 0
+
+    def happens() -> bool:
+        nonlocal count
+        count += 1
+        return count == fatal
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    class File(io.FileIO):
+        def write(self, content) -> int:
+            if happens():
+                super().write(bytes(content)[: len(content) // 2])
+                die()
+            return super().write(content)
+
+    really_open = builtins.open
+
+    def opened(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
+        if isinstance(file, int) or not set(mode) & set("wax+"):
+            return really_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        raw = File(file, "".join(sorted(set(mode) - set("bt"), reverse=True)))
+        buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
+
+    def fatal_at(call: Callable) -> Callable:
+        def called(*args, **kwargs):
+            if happens():
+                die()
+            result = call(*args, **kwargs)
+            if happens():
+                die()
+            return result
+
+        return called
+
+    builtins.open = io.open = opened
+    for module, name in ((os, "fsync"), (os, "replace"), (os, "unlink"), (tempfile, "mkstemp")):
+        setattr(module, name, fatal_at(getattr(module, name)))
+    return lambda: count
+
+
+# the process that kills
+
+
+@dataclass
+class Outcome:
+    status: int  # negative for a signal
+    printed: str
+    error: str
+    seconds: float
+
+
+class Warm:
+    """The server: starts in seconds, then each run is a fork of it."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.kills", "serve"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def __enter__(self) -> "Warm":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+    def run(self, script: str, arguments: list[str], log: Path, **how: float) -> Outcome:
+        """One run to its end.
+
+        Args:
+            log: what it prints is added to this file and what it complains of to the one of the same name and `.err`.
+            how: `event` or `delay` in seconds, at which it is killed; `user`, whose rights it has; `careless`, to
+                write files in place, as a test of the tests.
+        """
+        before = [path.stat().st_size if path.exists() else 0 for path in (log, Path(f"{log}.err"))]
+        job = {"script": script, "arguments": arguments, "log": str(log)} | how
+        print(json.dumps(job), file=self.process.stdin, flush=True)
+        status, seconds = json.loads(self.process.stdout.readline())
+        texts = [path.read_text()[size:] for path, size in zip((log, Path(f"{log}.err")), before, strict=True)]
+        return Outcome(status, *texts, seconds)
+
+
+@dataclass
+class Reference:
+    """A run that nobody killed."""
+
+    script: str
+    arguments: list[str]
+    bits: dict[str, str]  # file -> SHA-256
+    finished: list[str]  # pieces of work
+    events: int
+    seconds: float
+
+
+def prepare(warm: Warm, script: str, folder: Path) -> Reference:
+    """Run it once without a kill, after the digit network where it needs one."""
+    case, weights, pictures = CASES[script], folder / "train_mnist.py" / "model.pt", folder / "pictures"
+    if "{weights}" in case.arguments and not weights.exists():
+        prepare(warm, "train_mnist.py", folder)
+    if not pictures.exists():
+        for name in ("3", "alpha"):
+            (pictures / name).mkdir(parents=True)
+            samples = ROOT / "handwritten" / ("digits" if name.isdigit() else "greek") / name
+            sample = next(iter(sorted(samples.iterdir())))
+            (pictures / name / sample.name).write_bytes(sample.read_bytes())
+    arguments = case.arguments.format(weights=weights, pictures=pictures).split()
+    out, log = folder / script, folder / f"{script}.log"
+    outcome = warm.run(script, [*arguments, "--output-dir", str(out)], log)
+    assert outcome.status == 0, outcome
+    events = int(re.search(r"(\d+) events", outcome.printed)[1])
+    assert not case.resumes or not case.begun or re.search(case.begun, outcome.printed), outcome
+    return Reference(script, arguments, bits(out), re.findall(case.finished, outcome.printed), events, outcome.seconds)
+
+
+def life(warm: Warm, reference: Reference, folder: Path, deaths: Iterator[dict]) -> dict:
+    """A run killed again and again, each time resumed, until the deaths are used up and it may end.
+
+    Returns:
+        the kills that hit, those that left an unfinished file behind, and how many pieces of work were done in all.
+
+    Raises:
+        AssertionError: something was lost, unreadable, or other than in the run that nobody killed.
+    """
+    case = CASES[reference.script]
+    out = folder / "out"
+    attempts: list[Outcome] = []
+    unfinished = 0
+    for death in [*deaths, {}]:
+        resume = ["--resume"] if case.resumes and attempts else []
+        arguments = [*reference.arguments, "--output-dir", str(out), *resume]
+        attempts.append(warm.run(reference.script, arguments, folder / "log", **death))
+        assert attempts[-1].status in (0, KILLED) and not attempts[-1].error, (death, attempts[-1])
+        if out.exists():
+            read_all(out)
+            unfinished += any(out.glob(experiment.PARTIAL + "*"))
+        if attempts[-1].status == 0:
+            break
+    assert attempts[-1].status == 0 and not list(out.glob(experiment.PARTIAL + "*"))
+    assert bits(out) == reference.bits
+    if case.resumes and case.begun:
+        begun = [[int(epoch) for epoch in re.findall(case.begun, attempt.printed)] for attempt in attempts]
+        begun = [epochs for epochs in begun if epochs]
+        for before, after in itertools.pairwise(begun):
+            assert after[0] in (before[-1], before[-1] + 1), f"more than one epoch redone: {begun}"
+    if case.resumes:
+        finished = [piece for attempt in attempts for piece in re.findall(case.finished, attempt.printed)]
+        assert len(finished) == len(set(finished)), f"done twice, so lost once: {finished}"
+    kills = sum(attempt.status == KILLED for attempt in attempts)
+    return {"kills": kills, "unfinished files": unfinished, "runs": len(attempts)}
+
+
+def read_all(folder: Path) -> None:
+    """Open every file to its end; those still being written, which no one takes for another, are left out."""
+    for path in folder.rglob("*"):
+        if path.name.startswith(experiment.PARTIAL) or path.is_dir() or path.name == "probe":
+            continue
+        if path.suffix == ".pt":
+            experiment.load_file(path, "")
+        elif path.suffix == ".png":
+            with Image.open(path) as image:
+                image.load()
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".csv":
+            assert len(pd.read_csv(path)) and path.read_bytes().endswith(b"\n")
+        elif path.suffix == ".html":
+            assert path.read_text().endswith("</html>\n")
+        else:
+            raise AssertionError(f"what is {path}?")
+
+
+def bits(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file, times left out; of the checkpoint, which holds times throughout, nothing."""
+    digests = {}
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        if path.name == "checkpoint.pt":
+            continue
+        if path.name == "config.json":  # its paths and --resume differ
+            content = b""
+        elif path.name == "metrics.json":
+            metrics = json.loads(content)
+            content = json.dumps({name: value for name, value in metrics.items() if "seconds" not in name}).encode()
+        elif path.name == "history.csv":
+            content = pd.read_csv(path).drop(columns="seconds").to_csv().encode()
+        digests[path.name] = hashlib.sha256(content).hexdigest()
+    return digests
+
+
+def everywhere(reference: Reference, every: int = 1) -> Iterator[list[dict]]:
+    """A life for each event that touches a file (or every so many), killed there and then resumed."""
+    for event in range(1, reference.events + 1, every):
+        yield [{"event": event}]
+
+
+def at_random(reference: Reference, rng: random.Random) -> list[dict]:
+    """A life of several kills, at random moments and random events."""
+    return [
+        {"delay": rng.uniform(0, reference.seconds)} if rng.random() < 0.5 else
+        {"event": rng.randint(1, reference.events)}
+        for _ in range(rng.randint(1, EACH_LIFE))
+    ]  # fmt: skip
+
+
+def main(goal: int) -> None:
+    rng = random.Random(0)
+    rows = {script: {"kills": 0, "unfinished files": 0, "runs": 0} for script in CASES}
+    with Warm() as warm, tempfile.TemporaryDirectory() as place:
+        references = {script: prepare(warm, script, Path(place)) for script in CASES}
+
+        def live(script: str, deaths: list[dict]) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                outcome = life(warm, references[script], Path(folder), deaths)
+            for name, count in outcome.items():
+                rows[script][name] += count
+
+        def killed() -> int:
+            return sum(row["kills"] for row in rows.values())
+
+        for script, reference in references.items():
+            print(f"{script}: {reference.events} events, {reference.seconds:.1f} s", flush=True)
+            few = 1 if CASES[script].resumes else 5  # where nothing can be lost
+            for deaths in everywhere(reference, every=max(few, 1000 * few // goal)):
+                live(script, deaths)
+            results.say({script: rows[script]})
+        swept = killed()
+        while killed() < goal:
+            live(script := rng.choice(list(CASES)), at_random(references[script], rng))
+    summary = {"kills": killed(), "at each event": swept, "lost": 0}
+    results.write("kills", summary, [{"script": script, **row} for script, row in rows.items()])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["serve"]:
+        serve()
+    else:
+        main(int(sys.argv[1]) if sys.argv[1:] else 1000)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from experiment import Failure
 from glyphs import all_glyphs, main_glyph
@@ -136,15 +136,23 @@ def plain(picture: np.ndarray) -> np.ndarray:
     if picture.ndim not in (2, 3) or not picture.size or (picture.ndim == 3 and picture.shape[2] not in (1, 2, 3, 4)):
         raise ValueError(f"no picture: an array of shape {picture.shape}")
     if picture.dtype != np.uint8:
-        picture = np.nan_to_num(picture.astype(np.float64), posinf=0, neginf=0)
-        low, high = picture.min(), picture.max()
-        picture = np.rint((picture - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+        finite = [np.nan_to_num(band, posinf=0, neginf=0) for band in _bands(picture)]
+        low, high = min(float(band.min()) for band in finite), max(float(band.max()) for band in finite)
+        scale = 255 / max(high - low, 1e-12)
+        picture = np.concatenate([np.rint((band.astype(float) - low) * scale).astype(np.uint8) for band in finite])
     if picture.ndim == 3 and picture.shape[2] in (2, 4):
-        color, opacity = picture[:, :, :-1].astype(np.float32), picture[:, :, -1:].astype(np.float32) / 255
-        seen = (color * opacity).sum() / max(1, opacity.sum() * color.shape[2])
+        layers = [(band[:, :, :-1], band[:, :, -1:].astype(np.float32) / 255) for band in _bands(picture)]
+        weight = sum(float(opacity.sum()) for _, opacity in layers) * (picture.shape[2] - 1)
+        seen = sum(float((color * opacity).sum()) for color, opacity in layers) / max(1, weight)
         paper = 255 if seen < 128 else 0  # ink was drawn to be seen
-        picture = np.rint(color * opacity + paper * (1 - opacity)).astype(np.uint8)
+        blend = [np.rint(color * opacity + paper * (1 - opacity)).astype(np.uint8) for color, opacity in layers]
+        picture = np.concatenate(blend)
     return np.ascontiguousarray(picture[:, :, 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture)
+
+
+def _bands(picture: np.ndarray) -> list[np.ndarray]:
+    """Some rows at a time, so that a phone's largest picture fits into memory as floats."""
+    return np.array_split(picture, min(len(picture), 1 + picture.size // 2**22))
 
 
 def _finish(mask: np.ndarray) -> np.ndarray:
@@ -175,11 +183,10 @@ def read_picture(path: Path) -> np.ndarray:
         Failure: no file, no picture, a damaged one, or one of more than 64 megapixels.
     """
     try:
-        # a bomb is warned of, or refused, before a pixel is unpacked
-        with (
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(path) as image,
-        ):
+        if path.exists() and not path.is_file():
+            raise Failure(f"{path} is no file")  # a pipe would be waited for
+        # a bomb is refused before a pixel is unpacked; what Pillow warns of is either read or not
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_formats()) as image:
             if image.width * image.height > PIXELS:
                 raise Failure(f"{path} has {image.width} x {image.height} pixels, too many: make it smaller")
             image = ImageOps.exif_transpose(image)
@@ -192,10 +199,19 @@ def read_picture(path: Path) -> np.ndarray:
         raise Failure(f"there is no {path}") from None
     except PermissionError:
         raise Failure(f"no permission to read {path}") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError):
+    except Failure:
+        raise
+    except Exception:  # what a damaged file makes Pillow's decoders raise is in no list
         raise Failure(f"{path} is no picture that can be read") from None
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
     return pixels[:, :, order[pixels.shape[2]]] if pixels.ndim == 3 and pixels.shape[2] in order else pixels
+
+
+def _formats() -> list[str]:
+    """Pillow's names of what SUFFIXES promise: it knows others, of which one starts a program."""
+    Image.init()
+    wanted = {*(Image.EXTENSION[suffix] for suffix in SUFFIXES if suffix in Image.EXTENSION), "MPO"}  # phones' JPEG
+    return sorted(wanted & Image.OPEN.keys())
 
 
 @dataclass

@@ -54,7 +54,7 @@ def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
     contrast = _contrast(picture, paper, dark)
     floor = _floor(contrast)
     mask = (contrast >= max(floor, _strength(contrast[contrast >= floor]) / 2)).astype(np.uint8)
-    return Ink(_without_rules(mask), contrast, paper, scale)
+    return Ink(_without_rules(mask, scale), contrast, paper, scale)
 
 
 def _resize(picture: np.ndarray, scale: float) -> np.ndarray:
@@ -147,7 +147,7 @@ def _reach(picture: np.ndarray, dark: bool) -> float:
     return best
 
 
-def _without_rules(mask: np.ndarray) -> np.ndarray:
+def _without_rules(mask: np.ndarray, scale: float) -> np.ndarray:
     """The mask without the lines of ruled and squared paper, mended where they cross ink."""
     height, width = mask.shape
     if not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()):
@@ -158,13 +158,13 @@ def _without_rules(mask: np.ndarray) -> np.ndarray:
     down = (high > RULE_LENGTH * height) & ((y == 0) | (y + high == height))
     if not (across | down).any():
         return mask
-    rest = mask & ~_rules(mask) & ~np.ascontiguousarray(_rules(np.ascontiguousarray(mask.T)).T)
+    rest = mask & ~_rules(mask, scale) & ~np.ascontiguousarray(_rules(np.ascontiguousarray(mask.T), scale).T)
     _, _, boxes, _ = cv2.connectedComponentsWithStats(rest)
     # a 1 that fills the picture is no printed line: something has to be left
     return rest if boxes[1:, 2:4].max(initial=0) >= 0.1 * max(height, width) else mask
 
 
-def _rules(mask: np.ndarray) -> np.ndarray:
+def _rules(mask: np.ndarray, scale: float) -> np.ndarray:
     """The pixels of lines, thin and straight, that run across the picture from left to right."""
     height, width = mask.shape
     piece = np.ones((1, max(9, int(RULE_LENGTH * width))), np.uint8)
@@ -183,12 +183,20 @@ def _rules(mask: np.ndarray) -> np.ndarray:
     )
     length, thickness, ends = np.zeros((3, count))
     for i, (x, y, w, h, _) in enumerate(boxes[1:], start=1):
-        profile = (found[y : y + h, x : x + w] & (names[y : y + h, x : x + w] == i)).sum(0)
+        part = found[y : y + h, x : x + w] & (names[y : y + h, x : x + w] == i)
+        profile = part.sum(0)
         columns = np.flatnonzero(profile)
         left, right = x + columns[0], x + columns[-1]
-        length[i], thickness[i] = right - left + 1, np.median(profile[columns])
-        ends[i] = (left <= 0.02 * width) + (right >= 0.98 * width - 1)  # how many of them lie on the border
-    long = (length >= 0.6 * width) & (thickness <= RULE_WIDTH * max(mask.shape)) & (ends > 0)
+        length[i], thickness[i] = right - left + 1, np.percentile(profile[columns], 25)
+        ends[i] = sum([left <= 0.02 * width, right >= 0.98 * width - 1])  # how many of them lie on the border
+        # where flat strokes of a letter join the line, only what is on a level with its thin places belongs to it
+        thin = columns[profile[columns] <= thickness[i]]
+        if len(thin) < 3:
+            continue
+        rows = np.arange(h)[:, None]
+        level = np.polyval(np.polyfit(thin, (rows * part[:, thin]).sum(0) / profile[thin], 2), np.arange(w))
+        found[y : y + h, x : x + w] &= (part == 0) | (np.abs(rows - level) <= thickness[i] / 2 + 1)
+    long = (length >= 0.6 * width) & (thickness <= max(RULE_WIDTH * max(mask.shape), 1.5 * scale)) & (ends > 0)
     rules = long if long.sum() > 1 else long & (ends == 2)
     if rules.sum() > 1:
         rules |= (ends > 0) & (thickness <= 1.6 * np.median(thickness[rules]))

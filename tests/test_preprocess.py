@@ -1,8 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 from conftest import REAL
 
-from preprocess import center_ink
+from preprocess import center_ink, photo_to_mnist
 
 
 def test_mnist_digits_stay_as_they_are(digits):
@@ -50,3 +51,15 @@ def test_lopsided_ink_stays_inside():
     ink[150:200, 0:200] = 255
     ink[0:150, 199] = 1
     assert center_ink(ink).sum() > 0.9 * 255 * 20 * 5
+
+
+@pytest.mark.parametrize("rows", [[39], [4, 39], [4, 36], [34]])
+def test_a_printed_line_that_the_letter_stands_on_is_no_part_of_it(rows):
+    """As in a scan of 44 pixels in black and white, whose lines are as dark as the letter."""
+    scan = np.full((44, 44), 255, np.uint8)
+    for points in ([(14, 8), (14, 36)], [(14, 9), (24, 9), (28, 14), (22, 20), (14, 21)]):  # a P
+        cv2.polylines(scan, [np.array(points, np.int32)], False, 0, 1)
+    expected = photo_to_mnist(scan).astype(float)
+    scan[rows] = 0
+    found = photo_to_mnist(scan).astype(float)
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9

@@ -106,7 +106,7 @@ def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -
             continue
         parser.add_argument(
             *names,
-            type=field.type,
+            type=_path if field.type is Path else field.type,
             choices=field.metadata["choices"] or None,
             default=argparse.SUPPRESS,
             metavar=None if field.metadata["choices"] else field.type.__name__.upper(),
@@ -118,6 +118,13 @@ def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -
         if isinstance(value, (int, float)) and not (least <= value <= most and math.isfinite(value)):
             parser.error(f"--{name.replace('_', '-')} must be {_range(least, most)}, not {value}")
     return settings
+
+
+def _path(text: str) -> Path:
+    """Path("") would be the folder where the script was started, and all below it."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: give a path")
+    return Path(text)
 
 
 def _range(least: float, most: float) -> str:

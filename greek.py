@@ -75,6 +75,7 @@ class Lesson(experiment.Common, LetterRecipe):
     handwritten: Path = option(Path("handwritten/greek"), "the letters to test on; their folders are their labels")
     digits: Path = option(Path("outputs/train_mnist/model.pt"), "the digit network that transfer begins from")
     resume: bool = option(False, "go on with a run that was stopped, given the same flags")
+    skip_training: bool = option(False, "load the saved network and do everything after training")
     compare: int = option(0, "seeds over which to train all four recipes and put them side by side", least=0)
 
 
@@ -90,65 +91,77 @@ class Test:
 
 def transfer(digits: Path, names: list[str], unfreeze: int = 0, dropout: float = 0.0) -> nn.Module:
     """The digit network, frozen, with a new last layer for these classes."""
-    return models.replace_head(models.load(digits, models.MnistNet, "train_mnist.py"), names, unfreeze, dropout)
+    network = models.load(digits, models.MnistNet, "train_mnist.py", models.DIGITS)
+    return models.replace_head(network, names, unfreeze, dropout)
 
 
-def read_test(path: Path, names: list[str], valid: Split) -> Test:
-    """The handwriting in a folder; pictures of letters that are no class here lose their label, to be declined."""
+def read_test(path: Path, source: Source, valid: Split) -> Test:
+    """The handwriting in a folder; pictures of letters that are no class here are there to be declined."""
+    names = source.names
+    instead = Test("synthetic letters" if source.drawable else "spoiled copies of what it learned from", [], [], valid)
     if path == Lesson.handwritten and not path.exists():
-        return Test("synthetic letters", [], [], valid)
-    samples, faults = read_folder(path, sorted({*names, *SKELETONS} - set("0123456789")))
+        return instead
+    instead.samples, instead.faults = samples, faults = read_folder(
+        path, [*names, *sorted(SKELETONS.keys() - {*models.DIGITS, *names})]
+    )
     strangers = sorted({sample.label for sample in samples if sample.label} - set(names))
-    for sample in samples:
-        sample.label = sample.label if sample.label in names else None
     if strangers:
         print(f"{path} has letters that are no class here ({', '.join(strangers)}): they should be declined")
-    known = [sample for sample in samples if sample.label]
+    known = [sample for sample in samples if sample.label in names and sample.picture.any()]
     if not known:
-        print(f"{path} has no letter of a class: the test is on drawn ones")
-        return Test("synthetic letters", samples, faults, valid)
+        print(f"{path} has no letter of a class: the test is on {instead.name}")
+        return instead
     split = letters.as_split([sample.picture for sample in known], [sample.label for sample in known], names)
     drawn = all(sample.file.stem.startswith("drawn_") for sample in known)  # the samples that come with the project
     return Test(f"{'synthetic ' if drawn else ''}letters of {path}", samples, faults, split)
 
 
-def look(config: Lesson, source: Source, device: torch.device, folder: Path) -> tuple[Split, Split, Test]:
-    """The letters to train on, to choose the epoch by, and to test on; training.png shows some of the first."""
+def look(config: Lesson, source: Source, folder: Path) -> tuple[Split, Split]:
+    """The letters to train on, and to choose the epoch by; training.png shows some of the first."""
     train, valid = letters.mix(source, config.seed, config.drawn, config.copies, config.wear, config.decline > 0)
-    test = read_test(config.handwritten, source.names, valid)
     name = source.describe(config.drawn)
     known = (train.labels >= 0).sum().item()
     others = f" and {len(train) - known:,} of no class" if known < len(train) else ""
     print(f"{name}: {known:,} pictures of {len(source.names)} classes{others} to learn from")
-    print(f"test: {len(test.split)} {test.name}")
     shown = torch.randperm(len(train))[:50]
     shown = shown[train.labels[shown].argsort()]
     captions = [source.names[n] if n >= 0 else "none" for n in train.labels[shown].tolist()]
     plots.save(plots.pictures(train.images[shown], captions, 10, f"To learn from: {name}"), folder / "training.png")
-    test.split = test.split.to(device)
-    return train.to(device), valid.to(device), test
+    return train, valid
 
 
-def report(model: nn.Module, test: Test, folder: Path) -> None:
-    """The test letters with their true and predicted names, per class, as confusion, and with what is unclear."""
-    outputs = training.predict(model, test.split.images).cpu()
-    verdict.write(outputs, test.split, model.class_names, test.name, folder, first=GRID)
+def report(model: nn.Module, test: Test, folder: Path) -> float:
+    """The test letters with their true and predicted names, per class, as confusion, and with what is unclear.
+
+    Returns:
+        accuracy in percent, each letter looked at as handwriting is.
+    """
+    outputs = handwriting.look(model, test.split.images)
+    accuracy = verdict.write(outputs, test.split, model.class_names, test.name, folder, first=GRID)
     if test.samples:
         handwriting.evaluate(model, test.samples, test.faults, folder)
+    return accuracy
 
 
 def lesson(config: Lesson, source: Source, model: nn.Module, device: torch.device, folder: Path) -> dict:
     """What both scripts do with their network, in order; returns the metrics."""
     # the letters, and the lesson; the epoch of least validation loss is kept in model.pt
-    train, valid, test = look(config, source, device, folder)
-    name = source.describe(config.drawn)
-    metrics = course.take(config, model.to(device), Data(name, train, valid, test.split), folder)
-    model = models.load(folder / "model.pt", type(model), "this script").to(device)
+    weights, metrics = folder / "model.pt", {}
+    if config.skip_training:
+        source = letters.Source(models.load(weights, type(model), "this without --skip-training").class_names)
+        _, valid = letters.mix(source, config.seed, 0, 1, config.wear, decline=False)
+    else:
+        train, valid = look(config, source, folder)
+    test = read_test(config.handwritten, source, valid)
+    print(f"test: {test.name}, {len(test.split)}")
+    if not config.skip_training:
+        data = Data(source.describe(config.drawn), train, valid, test.split).to(device)
+        metrics = course.take(config, model.to(device), data, folder)
 
     # what it answers to people's letters, and how the recipes compare
-    report(model, test, folder)
+    accuracy = report(models.load(weights, type(model), "this again").to(device), test, folder)
     compare(config, source, test, folder)
-    print(f"\n{test.name}: {metrics['test_accuracy']:.1f} % are right; everything is in {folder}/")
+    print(f"\n{test.name}: {accuracy:.1f} % are right; everything is in {folder}/")
     if config.show:
         plots.show()
     return metrics

@@ -24,16 +24,24 @@ UNCLEAR = "unclear"
 TURN = 6  # degrees
 
 
-def answer(model: nn.Module, pictures: Sequence[np.ndarray]) -> pd.DataFrame:
-    """What the network says to N pictures of (28, 28) uint8: columns prediction, confidence 0 to 1, answer.
+def look(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """(N, 1, 28, 28) normalised pictures -> (N, classes) log-probabilities, on the CPU.
 
     It looks at each three times, straight and turned a little either way, since no page is held quite straight.
     """
-    images = loaders.normalise(np.stack(pictures)).to(next(model.parameters()).device)
+    images = images.to(next(model.parameters()).device)
     views = [images] + [augment.turn(images, degrees) for degrees in (-TURN, TURN)]
-    said = torch.stack([training.predict(model, view) for view in views]).mean(0)
-    confidence, classes = said.softmax(1).cpu().max(1)
+    return torch.stack([training.predict(model, view) for view in views]).mean(0).log_softmax(1).cpu()
+
+
+def answer(model: nn.Module, pictures: Sequence[np.ndarray]) -> pd.DataFrame:
+    """What the network says to N pictures of (28, 28) uint8: columns prediction, confidence 0 to 1, answer.
+
+    Of a picture that shows nothing the confidence is 0.
+    """
+    confidence, classes = look(model, loaders.normalise(np.stack(pictures))).exp().max(1)
     table = pd.DataFrame({"prediction": [model.class_names[i] for i in classes], "confidence": confidence.numpy()})
+    table.loc[[not picture.any() for picture in pictures], "confidence"] = 0.0
     table["answer"] = table.prediction.where(table.confidence > SURE, UNCLEAR)
     return table
 
@@ -57,9 +65,14 @@ def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str],
     print(shown.astype(object).where(shown.notna(), "").to_string(index=False))
     for fault in faults:
         print(f"not read: {fault}")
-    counts = f"{len(table)} characters, {(table.answer == UNCLEAR).sum()} of them unclear"
-    print(counts + (f"; {len(faults)} files not read" if faults else ""))
-    known = table[table.label.notna()].copy()
+    unclear = table.answer == UNCLEAR
+    counts = f"{len(table)} character{'s'[: len(table) > 1]}, {unclear.sum()} of them unclear"
+    print(counts + (f"; not read: {len(faults)} of the files" if faults else ""))
+    is_known = table.label.isin(model.class_names)
+    strangers = table.label.notna() & ~is_known
+    if strangers.any():
+        print(f"of {strangers.sum()} that are of no class here {(strangers & ~unclear).sum()} were answered")
+    known = table[is_known].copy()
     if len(known):
         known["writer"] = known.file.map(_writer)
         print(f"of {len(known)} whose label is known, in percent:\n{_accuracy(known.assign(all='all'), 'all')}\n")
@@ -78,7 +91,7 @@ def _writer(file: str) -> str:
 
 def _accuracy(known: pd.DataFrame, by: str) -> str:
     """Right: the likeliest class is the label. Answered, and of those right: with more than 90 % confidence."""
-    right, sure = known.prediction == known.label, known.answer != UNCLEAR
+    right, sure = (known.prediction == known.label) & (known.confidence > 0), known.answer != UNCLEAR
     table = pd.DataFrame({by: known[by], "characters": 1, "right": right, "answered": sure, "both": right & sure})
     table = table.groupby(by).agg({"characters": "sum", "right": "mean", "answered": "mean", "both": "mean"})
     table["right when answered"] = table.pop("both") / table.answered

@@ -5,7 +5,7 @@ taught by a folder of a few pictures. The classes that `strokes` can draw are jo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +30,24 @@ class Source:
     """Real letters, and the classes to tell apart."""
 
     names: list[str]  # of the classes
-    pictures: np.ndarray  # (N, 28, 28) uint8
-    labels: list[str]  # N names
+    pictures: np.ndarray = field(default_factory=lambda: np.empty((0, 28, 28), np.uint8))  # (N, 28, 28) uint8
+    labels: list[str] = field(default_factory=list)  # N names
+
+    @property
+    def drawable(self) -> bool:
+        """Can `strokes` draw any of the classes?"""
+        return not SKELETONS.keys().isdisjoint(self.names)
 
     def describe(self, drawn: int) -> str:
-        """What prints, titles and metrics.json call the letters, `drawn` per class joined to the real ones."""
-        real = f"{len(self.labels)} real letters" if self.labels else ""
-        return " and ".join(filter(None, [real, "synthetic letters" if drawn or not real else ""]))
+        """What prints, titles and metrics.json call the letters, `drawn` per class joined to those of the folder."""
+        given = f"{len(self.labels)} given letters" if self.labels else ""
+        synthetic = self.drawable and (drawn or set(self.names) > set(self.labels))
+        return " and ".join(filter(None, [given, "synthetic letters" if synthetic else ""]))
 
 
 def drawn_only(every: bool) -> Source:
     """No real letters: three classes, or all 24."""
-    return Source(list(GREEK) if every else THREE, np.empty((0, 28, 28), np.uint8), [])
+    return Source(list(GREEK) if every else THREE)
 
 
 def find(folder: Path | None, data_dir: Path, every: bool) -> Source:
@@ -60,14 +66,16 @@ def find(folder: Path | None, data_dir: Path, every: bool) -> Source:
     if folder is None:
         return drawn_only(every)
     if not folder.is_dir():
-        raise Failure(f"there is no folder {folder}: give one that holds a folder of pictures for each letter")
+        raise Failure(f"{folder} is no folder: give one that holds a folder of pictures for each letter")
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
     names = [path.name.lower() for path in classes]
     samples = [sample for path in classes for sample in _read(path, names)]
     known = set(names) | set(GREEK if every else ())
     names = [name for name in GREEK if name in known] + sorted(known - GREEK.keys())
     if len(names) < 2:
-        raise Failure(f"{folder} holds {len(names)} class, and to tell apart takes two: add a folder of pictures")
+        raise Failure(
+            f"{folder} holds {len(names)} of the two folders and more it takes: one of pictures for each letter"
+        )
     return Source(names, np.stack([s.picture for s in samples]), [s.label for s in samples])
 
 

@@ -42,7 +42,7 @@ class Recipe:
     schedule: str = option(
         "constant", "of the learning rate; one-cycle: up, then down to 0", choices=("constant", "one-cycle")
     )
-    dropout: float = option(0.2, "share of conv2's outputs set to zero while training", least=0, most=1)
+    dropout: float = option(0.2, "share of a layer's outputs set to zero while training", least=0, most=0.99)
     batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps while training", least=0)
     augment: float = option(0.0, "strength of the augmentation; pixels where that is shift", least=0)
     augmentation: str = option(

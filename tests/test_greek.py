@@ -103,7 +103,7 @@ def test_writes_everything_the_docstring_promises(script, here, real, tmp_path):
     assert answers.columns.tolist()[:5] == ["file", "label", "prediction", "confidence", "answer"]
     assert len(answers) == 12 and set(answers.label) == set(letters.THREE)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["classes"] == letters.THREE and metrics["dataset"] == "12 real letters and synthetic letters"
+    assert metrics["classes"] == letters.THREE and metrics["dataset"] == "12 given letters and synthetic letters"
     assert {"test_accuracy", "test_loss", "valid_accuracy", "parameters", "train_seconds", "seed"} <= set(metrics)
     lines = [line for line in out.splitlines() if "epoch" in line]
     assert len(lines) == 2 and all("synthetic" in line for line in lines)
@@ -177,8 +177,8 @@ def test_all_letters_need_no_real_ones(script, here, tmp_path):
     "spoil, words",
     [
         (lambda folder: (folder / "delta").mkdir(), "delta holds no pictures"),
-        (lambda folder: [shutil.rmtree(folder / name) for name in ("alpha", "beta")], "holds 1 class"),
-        (lambda folder: shutil.rmtree(folder), "there is no folder"),
+        (lambda folder: [shutil.rmtree(folder / name) for name in ("alpha", "beta")], "holds 1 of the two folders"),
+        (lambda folder: shutil.rmtree(folder), "is no folder"),
         (lambda folder: [file.write_text("no picture") for file in (folder / "beta").iterdir()], "beta can be read"),
         (lambda folder: [cv2.imwrite(str(f), WHITE) for f in (folder / "beta").iterdir()], "shows anything"),
     ],
@@ -195,7 +195,7 @@ def test_one_bad_picture_among_good_ones_is_said_and_left_out(here, real, tmp_pa
     train = Path(shutil.copytree(real, tmp_path / "train"))
     (train / "beta" / "writer_0.png").write_text("no picture")
     code, out, _ = here("greek_from_scratch.py", "--greek-train", str(train), "--output-dir", str(tmp_path / "out"))
-    assert code == 0 and "not read:" in out and "writer_0.png" in out and "11 real letters" in out
+    assert code == 0 and "not read:" in out and "writer_0.png" in out and "11 given letters" in out
 
 
 def test_no_digit_weights_yet_name_the_command(here, tmp_path):
@@ -206,18 +206,58 @@ def test_no_digit_weights_yet_name_the_command(here, tmp_path):
     assert code == 0 and "transfer is left out" in out and "run train_mnist.py first" in out
 
 
-def test_letters_that_are_no_class_lose_their_label_and_are_said(here, real, tmp_path):
+def test_letters_that_are_no_class_should_be_declined_and_are_counted(here, real, tmp_path):
     test = photographs(Path(shutil.copytree(real, tmp_path / "test")), ["omega"], 2)
+    (test / "alpha" / "blank.png").write_bytes(cv2.imencode(".png", WHITE)[1].tobytes())
     code, out, _ = here("greek_from_scratch.py", "--handwritten", str(test), "--output-dir", str(tmp_path / "out"))
     assert code == 0 and "no class here (omega)" in out
     answers = pd.read_csv(tmp_path / "out" / "handwritten.csv")
-    assert answers[answers.file.str.contains("omega")].label.isna().all() and len(answers) == 14
+    strangers = answers[answers.file.str.contains("omega")]
+    assert strangers.label.tolist() == ["omega", "omega"] and len(answers) == 15
+    assert f"of 2 that are of no class here {(strangers.answer != 'unclear').sum()} were answered" in out
+    assert "of 13 whose label is known" in out and f"test: letters of {test}, 12" in out
+    blank = answers[answers.file.str.contains("blank")].iloc[0]
+    assert (blank.confidence, blank.answer) == (0, "unclear")
+
+
+def test_signs_that_nothing_draws_are_tested_on_pictures_of_them_only(here, real, tmp_path):
+    signs = tmp_path / "signs"
+    for name, letter in (("7", "xi"), ("house", "psi")):
+        shutil.copytree(photographs(tmp_path / "drawn", [letter], 3) / letter, signs / name)
+    out_folder = ["--output-dir", str(tmp_path / "out")]
+    code, out, _ = here("greek_from_scratch.py", "--greek-train", str(signs), "--handwritten", str(signs), *out_folder)
+    assert code == 0 and f"test: letters of {signs}, 6" in out, "a digit may be a class"
+    shutil.rmtree(signs / "7")
+    shutil.copytree(signs / "house", signs / "heart")
+    code, out, _ = here("greek_from_scratch.py", "--greek-train", str(signs), *out_folder)
+    assert code == 0 and "the test is on spoiled copies of what it learned from" in out
+    assert "synthetic" not in out and json.loads((tmp_path / "out" / "metrics.json").read_text())["dataset"] == (
+        "6 given letters"
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_saved_network_is_asked_again_without_training(script, here, real, tmp_path):
+    arguments = ["--greek-train", str(real), "--output-dir", str(tmp_path / "out")]
+    code, _, error = here(script, *arguments, "--skip-training")
+    assert code == 1 and "no weights" in error and error.count("\n") == 1
+    assert here(script, *arguments)[0] == 0
+    weights = (tmp_path / "out" / "model.pt").read_bytes()
+    first = (tmp_path / "out" / "handwritten.csv").read_text()
+    code, out, _ = here(script, "--output-dir", str(tmp_path / "out"), "--skip-training")
+    assert code == 0 and "epoch" not in out and (tmp_path / "out" / "handwritten.csv").read_text() == first
+    assert (tmp_path / "out" / "model.pt").read_bytes() == weights
+
+
+def test_an_empty_path_is_wrong_usage(here, tmp_path):
+    code, _, error = here("greek_from_scratch.py", "--handwritten", "", "--output-dir", str(tmp_path))
+    assert code == 2 and "--handwritten: is empty" in error
 
 
 def test_without_any_handwriting_drawn_letters_test(here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = here("greek_from_scratch.py", "--handwritten", "handwritten/greek", "--output-dir", "out")
-    assert code == 0 and "test: 300 synthetic letters" in out
+    assert code == 0 and "test: synthetic letters, 300" in out
     assert not (tmp_path / "out" / "handwritten.csv").exists()
     code, _, error = here("greek_from_scratch.py", "--handwritten", "elsewhere", "--output-dir", "out")
     assert code == 1 and "elsewhere" in error and error.count("\n") == 1

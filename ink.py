@@ -17,7 +17,7 @@ REACHES = 0.4, 0.15, 0.06  # of the longer side, from a marker that fills the pi
 FAINTEST = 24  # of 255: less contrast than this is no ink
 SHADOW = 16  # of 255: light paper in deeper shadow than this is not made brighter any more
 RULE_LENGTH = 0.15  # of the picture's side: over this length a printed line is straight
-RULE_SLOPES = np.tan(np.radians(np.arange(-11, 12)))
+RULE_TURN = 11  # degrees, either way
 RULE_WIDTH = 0.03  # of the longer side, at the most
 
 
@@ -42,14 +42,14 @@ def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
     scale = min(max(longer, least), most) / longer
     picture = _resize(picture, scale)
     if picture.ndim == 3:
-        picture = _in_one_colour(picture, min(1, REDUCED / 2 * most / max(picture.shape[:2])))
+        picture = _in_one_colour(picture, min(1, REDUCED / 4 * most / max(picture.shape[:2])))
     if scale <= 0.5 or longer >= most / 2:
         picture = cv2.GaussianBlur(picture, (3, 3), 0)  # the sensor's noise, before thresholds see it
     reduced = _resize(picture, min(1, REDUCED * most / max(picture.shape)))
     if reduced.shape != picture.shape:
         reduced = cv2.medianBlur(reduced, 3)
     dark = _is_darker(_resize(reduced, 0.5))
-    paper = _paper(reduced, dark, _reach(reduced, dark))
+    paper = _paper(reduced, dark, _reach(_resize(reduced, 0.5), dark))
     paper = cv2.resize(paper, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     contrast = _contrast(picture, paper, dark)
     floor = _floor(contrast)
@@ -158,24 +158,40 @@ def _without_rules(mask: np.ndarray, scale: float) -> np.ndarray:
     down = (high > RULE_LENGTH * height) & ((y == 0) | (y + high == height))
     if not (across | down).any():
         return mask
-    rest = mask & ~_rules(mask, scale) & ~np.ascontiguousarray(_rules(np.ascontiguousarray(mask.T), scale).T)
+    rest = mask
+    if across.any():
+        rest = rest & ~_rules(mask, scale, alone=True)
+    if down.any():
+        rest = rest & ~np.ascontiguousarray(_rules(np.ascontiguousarray(mask.T), scale, alone=False).T)
     _, _, boxes, _ = cv2.connectedComponentsWithStats(rest)
     # a 1 that fills the picture is no printed line: something has to be left
     return rest if boxes[1:, 2:4].max(initial=0) >= 0.1 * max(height, width) else mask
 
 
-def _rules(mask: np.ndarray, scale: float) -> np.ndarray:
-    """The pixels of lines, thin and straight, that run across the picture from left to right."""
+def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
+    """The pixels of lines, thin and straight, that run across the picture from left to right.
+
+    Args:
+        alone: take a line that is the only one too. Downwards that would be the 1 of a picture cut to its size.
+    """
     height, width = mask.shape
+    thickest = max(RULE_WIDTH * max(mask.shape), 1.5 * scale)
+    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _square(thickest + 2))
+    if (mask & ~thick).any(0).mean() < 0.3:  # a quick look: there is too little thin ink for a line across
+        return np.zeros_like(mask)
     piece = np.ones((1, max(9, int(RULE_LENGTH * width))), np.uint8)
+    step = np.clip(np.degrees(2 / piece.size), 1, 5)  # half of it moves the end of a piece by a pixel at the most
+    slopes = np.tan(np.radians(np.linspace(-RULE_TURN, RULE_TURN, 2 * round(RULE_TURN / step) + 1)))
     fat = cv2.dilate(mask, np.ones((3, 1), np.uint8))  # sheared lines have steps
     found = np.zeros_like(mask)
-    for slope in RULE_SLOPES:
+    for slope in slopes:
         shear = np.float32([[1, 0, 0], [slope, 1, -slope * width / 2]])
         level = cv2.warpAffine(fat, shear, (width, height), flags=cv2.INTER_NEAREST)
         level = cv2.morphologyEx(level, cv2.MORPH_OPEN, piece)
         found |= cv2.warpAffine(level, shear, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
     found &= mask
+    if not found.any():
+        return found
 
     # pieces of one line are joined across the ink that interrupts them
     count, names, boxes, _ = cv2.connectedComponentsWithStats(
@@ -196,11 +212,21 @@ def _rules(mask: np.ndarray, scale: float) -> np.ndarray:
         rows = np.arange(h)[:, None]
         level = np.polyval(np.polyfit(thin, (rows * part[:, thin]).sum(0) / profile[thin], 2), np.arange(w))
         found[y : y + h, x : x + w] &= (part == 0) | (np.abs(rows - level) <= thickness[i] / 2 + 1)
-    long = (length >= 0.6 * width) & (thickness <= max(RULE_WIDTH * max(mask.shape), 1.5 * scale)) & (ends > 0)
-    rules = long if long.sum() > 1 else long & (ends == 2)
+    long = (length >= 0.6 * width) & (thickness <= thickest) & (ends > 0)
+    rules = long if long.sum() > 1 else long & (ends == 2) & alone
     if rules.sum() > 1:
         rules |= (ends > 0) & (thickness <= 1.6 * np.median(thickness[rules]))
     lines = found & rules[names]
     rest = mask & ~lines
+    if rules.sum() == 1 and _is_cut(rest):
+        return np.zeros_like(mask)  # the bar of a 4 or a 7 that fills the picture
     across = int(0.02 * max(mask.shape)) + 5
     return lines & ~cv2.morphologyEx(rest, cv2.MORPH_CLOSE, np.ones((across | 1, 1), np.uint8))
+
+
+def _is_cut(mask: np.ndarray) -> bool:
+    """Does the largest part of the ink touch the border?"""
+    height, width = mask.shape
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(mask)
+    x, y, wide, high = max((box[:4] for box in boxes[1:]), key=lambda box: max(box[2:]), default=(0, 0, 0, 0))
+    return bool(min(x, y) == 0 or x + wide == width or y + high == height)

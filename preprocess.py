@@ -94,13 +94,7 @@ def photo_to_mnist(picture: np.ndarray) -> np.ndarray:
         stroke no thinner than MNIST's thin ones. A digit of MNIST comes out as it went in, but for three in ten
         thousand. Black where there is no writing.
     """
-    picture = plain(picture)
-    if picture.shape[:2] == (SIDE, SIDE):
-        grey = picture if picture.ndim == 2 else picture[:, :, 0]
-        is_grey = picture.ndim == 2 or (picture == grey[:, :, None]).all()
-        if is_grey and np.array_equal(center_ink(grey), grey):
-            return grey.copy()  # it has been through all this before
-    return _finish(main_glyph(ink_mask(picture, *PHOTO)))
+    return find_glyph(picture).picture
 
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
@@ -108,10 +102,25 @@ Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 @dataclass
 class Character:
-    """One character found on a sheet."""
+    """One character found on a picture."""
 
-    box: Box  # of its ink
+    box: Box  # of its ink; of width 0 where there is none
     picture: np.ndarray  # (28, 28) uint8, what the network should see, as from photo_to_mnist
+
+
+def find_glyph(picture: np.ndarray) -> Character:
+    """What photo_to_mnist finds, and where on the picture it is."""
+    picture = plain(picture)
+    if picture.shape[:2] == (SIDE, SIDE):
+        grey = picture if picture.ndim == 2 else picture[:, :, 0]
+        is_grey = picture.ndim == 2 or (picture == grey[:, :, None]).all()
+        if is_grey and np.array_equal(center_ink(grey), grey):
+            return Character(cv2.boundingRect(grey), grey.copy())  # it has been through all this before
+    ink = ink_mask(picture, *PHOTO)
+    mask = main_glyph(ink)
+    finished = _finish(mask)
+    x, y, width, height = cv2.boundingRect(mask) if finished.any() else (0, 0, 0, 0)
+    return Character(tuple(round(side / ink.scale) for side in (x, y, width, height)), finished)
 
 
 def find_glyphs(picture: np.ndarray) -> list[Character]:
@@ -242,16 +251,7 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
     Raises:
         Failure: no such path, no pictures in it, or none that can be read.
     """
-    try:
-        files = [path] if path.stat() and not path.is_dir() else sorted(filter(_is_picture, path.rglob("*")))
-    except FileNotFoundError:
-        raise Failure(f"there is no {path}: give a picture or a folder of pictures") from None
-    except OSError as failure:
-        raise Failure(f"cannot read {path} ({failure.strerror}): give a picture or a folder of pictures") from None
-    if not files:
-        raise Failure(
-            f"{path} holds no pictures ({' '.join(sorted(SUFFIXES))}): put some there, or name another folder"
-        )
+    files = pictures_in(path)
     samples, faults = [], []
     for file in files:
         try:
@@ -265,6 +265,25 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
         raise Failure(f"{faults[0]}: give pictures such as PNG or JPEG" if len(faults) == 1 else
                       f"none of the {len(faults)} files in {path} can be read ({faults[0]})")  # fmt: skip
     return samples, faults
+
+
+def pictures_in(path: Path) -> list[Path]:
+    """The pictures of a folder and its folders, by name, or the one file that it is; hidden ones are passed over.
+
+    Raises:
+        Failure: no such path, or no pictures in it.
+    """
+    try:
+        files = [path] if path.stat() and not path.is_dir() else sorted(filter(_is_picture, path.rglob("*")))
+    except FileNotFoundError:
+        raise Failure(f"there is no {path}: give a picture or a folder of pictures") from None
+    except OSError as failure:
+        raise Failure(f"cannot read {path} ({failure.strerror}): give a picture or a folder of pictures") from None
+    if not files:
+        raise Failure(
+            f"{path} holds no pictures ({' '.join(sorted(SUFFIXES))}): put some there, or name another folder"
+        )
+    return files
 
 
 def _is_picture(file: Path) -> bool:

@@ -63,3 +63,25 @@ def test_a_printed_line_that_the_letter_stands_on_is_no_part_of_it(rows):
     scan[rows] = 0
     found = photo_to_mnist(scan).astype(float)
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("square", [False, True])
+@pytest.mark.parametrize(
+    "strokes",
+    [
+        [[(0, 1), (60, 1), (20, 99)]],  # a 7
+        [[(30, 0), (0, 60), (60, 60)], [(42, 20), (42, 99)]],  # a 4
+        [[(2, 15), (20, 1), (58, 30), (0, 98), (60, 98)]],  # a 2
+        [[(0, 20), (22, 1), (22, 99)]],  # a 1
+    ],
+)
+def test_a_bar_that_fills_the_picture_is_no_printed_line(strokes, square):
+    """Pictures cut to the size of a digit; those made square again keep its height only."""
+    cut = np.full((100, 61 if len(strokes) > 1 or strokes[0][-1][0] != 22 else 24), 255, np.uint8)
+    for points in strokes:
+        cv2.polylines(cut, [np.array(points, np.int32)], False, 0, 2)
+    wide = cv2.copyMakeBorder(cut, 30, 30, 30, 30, cv2.BORDER_CONSTANT, value=255)
+    if square:
+        cut = cv2.copyMakeBorder(cut, 0, 0, 20, 20, cv2.BORDER_CONSTANT, value=255)
+    found, expected = (photo_to_mnist(picture).astype(float).ravel() for picture in (cut, wide))
+    assert np.corrcoef(found, expected)[0, 1] > 0.7

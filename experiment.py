@@ -96,6 +96,7 @@ def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
+    parser.error = lambda message: _leave(f"error: {message} (--help lists the flags)", 2)
     shown = configure(config, presets)
     fields = {field.name: field for field in dataclasses.fields(config)}
     for name, field in fields.items():

@@ -217,6 +217,8 @@ def load(
         raise experiment.Failure(f"{path} holds {held}, not {' or '.join(known)}: run {made_by} again")
     try:
         model = unpack(content)
+        if not all(isinstance(name, str) for name in model.class_names):
+            raise TypeError("names that are no text")
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as failure:
         reason = experiment.first_line(failure)
         raise experiment.Failure(f"{path} does not fit {held} ({reason}): run {made_by} again") from None

@@ -255,7 +255,7 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
     samples, faults = [], []
     for file in files:
         try:
-            photo = read_picture(file)
+            photo = plain(read_picture(file))
         except Failure as failure:
             faults.append(str(failure))
         else:

@@ -99,7 +99,7 @@ def serve() -> None:
             run(**job)
         if "delay" in job:
             time.sleep(job["delay"])
-            os.kill(child, signal.SIGKILL)
+            os.kill(child, job.get("signal", signal.SIGKILL))
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         print(json.dumps([status, time.monotonic() - start]), flush=True)
 
@@ -216,7 +216,7 @@ class Warm:
 
         Args:
             log: what it prints is added to this file and what it complains of to the one of the same name and `.err`.
-            how: `event` or `delay` in seconds, at which it is killed; `user`, whose rights it has; `careless`, to
+            how: `event` or `delay` in seconds, at which it is killed, or gets another `signal`; `user`, whose rights it has; `careless`, to
                 write files in place, as a test of the tests.
         """
         before = [path.stat().st_size if path.exists() else 0 for path in (log, Path(f"{log}.err"))]

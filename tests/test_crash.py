@@ -1,0 +1,394 @@
+"""Nothing lost, whatever happens: a sample of `make crash`, and every expected failure of every script.
+
+Another script joins with an entry in `benchmarks.kills.CASES` and one in FAILURES.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from test_models import spoil
+
+import experiment
+import models
+from benchmarks import kills
+from benchmarks.kills import CASES, Outcome, Warm
+
+ABSENT = "cuda" if not torch.cuda.is_available() else "mps"
+NOBODY = 65534  # a user without rights, where the tests run as root, whom no permission stops
+SAMPLE = 5  # kills at an event, of each script
+
+
+@pytest.fixture(scope="module")
+def warm():
+    with Warm() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def reference(warm, tmp_path_factory):
+    """Of a script, a run that nobody killed; its folder lies beside its log."""
+    place = tmp_path_factory.mktemp("references")
+    return functools.cache(lambda script: kills.prepare(warm, script, place))
+
+
+@pytest.fixture(scope="module")
+def finished(reference):
+    """The output folder of that run."""
+    return lambda script: Path(reference(script).arguments[-1]).parent / script
+
+
+@pytest.fixture
+def run(warm, reference, tmp_path):
+    """A script with its usual small flags and others after them."""
+
+    def run(script: str, *arguments: object, **how: float) -> Outcome:
+        usual = reference(script).arguments
+        return warm.run(script, [*usual, *map(str, arguments)], tmp_path / "log", **how)
+
+    return run
+
+
+def is_told(outcome: Outcome, status: int, *words: str) -> None:
+    """One line on standard error that holds the words, and the status."""
+    lines = outcome.error.strip().splitlines()
+    assert len(lines) == 1 and outcome.status == status, outcome
+    assert "Traceback" not in outcome.printed and all(word in lines[0] for word in words), outcome
+
+
+# killed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", CASES)
+def test_killed_anywhere_it_ends_with_the_same_bits(script, warm, reference, tmp_path):
+    """The whole of it is `make crash`."""
+    rng = random.Random(script)
+    known = reference(script)
+    lives = [[{"event": event}] for event in rng.sample(range(1, known.events + 1), SAMPLE)]
+    outcomes = []
+    for number, deaths in enumerate([*lives, kills.at_random(known, rng)]):
+        (tmp_path / str(number)).mkdir()
+        outcomes.append(kills.life(warm, known, tmp_path / str(number), deaths))
+    assert sum(outcome["kills"] for outcome in outcomes) >= SAMPLE
+
+
+@pytest.mark.slow
+def test_a_script_that_writes_in_place_is_caught(warm, reference, tmp_path):
+    """The test's test: killed in the middle of a checkpoint that was not written beside."""
+    known = reference("train_mnist.py")
+    with pytest.raises((experiment.Failure, AssertionError)):
+        for event in range(1, known.events):
+            (tmp_path / str(event)).mkdir()
+            kills.life(warm, known, tmp_path / str(event), [{"event": event, "careless": True}])
+
+
+@pytest.mark.parametrize("script", CASES)
+def test_the_same_seed_gives_the_same_bits(script, run, reference, tmp_path):
+    assert run(script, "--output-dir", tmp_path / "again").status == 0
+    assert kills.bits(tmp_path / "again") == reference(script).bits
+    assert run(script, "--output-dir", tmp_path / "other", "--seed", "2").status == 0
+    other = kills.bits(tmp_path / "other")
+    changed = {name for name in other if other[name] != reference(script).bits[name]}
+    assert changed >= ({"model.pt", "history.csv"} if CASES[script].resumes else {"metrics.json"})
+
+
+# two at once, odd places, no room, no permission
+
+
+@pytest.mark.parametrize("script", CASES)
+def test_the_second_run_in_a_folder_is_told_until_the_first_is_dead(script, run, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    first = os.fork()
+    if not first:
+        experiment.output_folder(out)
+        (out / f"{experiment.PARTIAL}of the first").write_text("half of")
+        (out / "ready").touch()
+        time.sleep(100)
+        os._exit(1)
+    while not (out / "ready").exists():
+        time.sleep(0.01)
+    (out / "ready").unlink()
+    is_told(run(script, "--output-dir", out), 1, "another run", str(out), "--output-dir")
+    assert [path.name for path in out.iterdir()] == [f"{experiment.PARTIAL}of the first"]
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    assert run(script, "--output-dir", out).status == 0
+    assert not list(out.glob(f"{experiment.PARTIAL}*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_workers_share_a_folder_and_sweep_nothing(tmp_path):
+    config = experiment.Common()
+    partial = tmp_path / f"{experiment.PARTIAL}of a worker"
+    partial.touch()
+    for _ in range(2):
+        experiment.output_folder(tmp_path, alone=False)
+    assert partial.exists() and config is not None
+
+
+@pytest.mark.parametrize("script", CASES)
+def test_spaces_unicode_and_links_in_paths(script, run, reference, tmp_path):
+    place = tmp_path / "mein Ordner, «ψηφία» 数字"
+    place.mkdir()
+    (tmp_path / "a link").symlink_to(place)
+    outcome = run(script, "--output-dir", tmp_path / "a link" / "out put")
+    assert outcome.status == 0 and not outcome.error, outcome
+    assert kills.bits(place / "out put") == reference(script).bits
+
+
+@pytest.fixture
+def open_place():
+    """A folder that every user can enter."""
+    place = Path(tempfile.mkdtemp())
+    place.chmod(0o777)
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("script", CASES)
+def test_a_folder_without_permission(script, run, reference, open_place):
+    (open_place / "out").mkdir()
+    (open_place / "out").chmod(0o555)
+    rights = {"user": NOBODY} if os.geteuid() == 0 else {}
+    log = open_place / "log"
+    log.touch()
+    for name in (log, open_place / "log.err"):
+        name.touch()
+        name.chmod(0o666)
+    is_told(run(script, "--output-dir", open_place / "out", **rights), 1, "Permission denied", "--output-dir")
+    assert not list((open_place / "out").iterdir())
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: str):
+    """A disk of its own, where the system lets us; None elsewhere."""
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True)
+    try:
+        yield place if mounted.returncode == 0 else None
+    finally:
+        if mounted.returncode == 0:
+            subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("script", CASES)
+@pytest.mark.parametrize("size", ["8k", "64k", "512k"])
+def test_a_full_disk_leaves_whole_files_and_goes_on_with_more_room(script, size, run, reference, tmp_path):
+    with small_disk(tmp_path / "disk", size) as disk:
+        if disk is None:
+            pytest.skip("to make a small disk takes rights that are missing here; see test_train_mnist for a stand-in")
+        outcome = run(script, "--output-dir", disk)
+        if outcome.status == 0:
+            assert size == "512k", "it fits"
+        else:
+            is_told(outcome, 1, "No space left on device", "make room")
+        kills.read_all(disk)
+        assert not list(disk.glob(f"{experiment.PARTIAL}*"))
+        subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
+        resume = ["--resume"] if CASES[script].resumes else []
+        assert run(script, "--output-dir", disk, *resume).status == 0
+        assert kills.bits(disk) == reference(script).bits
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize("script", CASES)
+def test_ctrl_c_while_it_works_names_the_line_that_goes_on(script, run, reference, tmp_path):
+    half = reference(script).seconds / 2
+    outcome = run(script, "--output-dir", tmp_path / "out", delay=half, signal=int(signal.SIGINT))
+    is_told(outcome, 130, "stopped", script, *(["--resume"] if CASES[script].resumes else []))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", CASES)
+def test_ctrl_c_while_the_libraries_load_is_one_line(script):
+    """`-X importtime` says on standard error what has just been loaded."""
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", script],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        for line in process.stderr:
+            if line.endswith("| torch.types\n"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = [line for line in process.stderr if not line.startswith("import time:") and line.strip()]
+    assert process.returncode == 130 and len(rest) == 1 and script in rest[0], rest
+
+
+# every expected failure
+
+
+def weights_with(**change) -> dict:
+    content = models.pack(models.MnistNet())
+    return content | change
+
+
+def nan_weights() -> dict:
+    content = models.pack(models.MnistNet())
+    return content | {"weights": {name: weight * float("nan") for name, weight in content["weights"].items()}}
+
+
+def bad_files(place: Path, finished) -> None:
+    """What the failures below are made of."""
+    (place / "file").write_text("mine")
+    (place / "text.png").write_text("no picture")
+    (place / "empty folder").mkdir()
+    os.mkfifo(place / "pipe")
+    (place / "one class" / "alpha").mkdir(parents=True)
+    shutil.copy(next((ROOT / "handwritten" / "greek" / "alpha").iterdir()), place / "one class" / "alpha")
+    for name, how in (("damaged", "truncated"), ("hostile", "malicious in torch's format"), ("listed", "a tensor")):
+        (place / name).mkdir()
+        spoil(place / name / "model.pt", how)
+        shutil.copy(place / name / "model.pt", place / name / "checkpoint.pt")
+    (place / "nan").mkdir()
+    experiment.save_file(place / "nan" / "model.pt", nan_weights())
+    (place / "letters").mkdir()
+    models.save(models.MnistNet(["alpha", "beta", "gamma"]), place / "letters" / "model.pt")
+    (place / "other").mkdir()
+    models.save(models.GreekNet(["alpha", "beta"]), place / "other" / "model.pt")
+    shutil.copy(finished("train_mnist.py") / "model.pt", place / "other" / "checkpoint.pt")
+    raw = place / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"\0\0\x08\x03\x7f\xff\xff\xff")
+    (place / "small").mkdir()
+    shutil.copytree(finished("train_mnist.py"), place / "train_mnist.py")
+    shutil.copytree(finished("transfer_greek.py"), place / "transfer_greek.py")
+    shutil.copytree(finished("greek_from_scratch.py"), place / "greek_from_scratch.py")
+
+
+# flags ({} is the folder of bad files), exit status, words in the line
+EVERY = [
+    ("--no-such-flag", 2, "--no-such-flag"),
+    ("more", 2, "more"),
+    ("--seed x", 2, "--seed"),
+    ("--seed -1", 2, "--seed"),
+    ("--threads -1", 2, "--threads"),
+    ("--device tpu", 2, "--device"),
+    (f"--device {ABSENT}", 2, "--device"),
+    ("--output-dir {}/file", 1, "--output-dir"),
+    ("--output-dir {}/file/below", 1, "--output-dir"),
+    ("--output-dir /proc/nowhere", 1, "--output-dir"),
+]
+TRAINS = [
+    ("--epochs 0", 2, "--epochs"),
+    ("--lr nan", 2, "--learning-rate"),
+    ("--preset better", 2, "--preset"),
+    ("--lr 1e30 --optimizer sgd", 1, "--learning-rate"),
+    ("--resume --output-dir {}/{script} --epochs 4", 1, "--epochs 3"),
+    ("--resume --output-dir {}/damaged", 1, "run without --resume"),
+    ("--resume --output-dir {}/hostile", 1, "could run code"),
+    ("--resume --output-dir {}/listed", 1, "run without --resume"),
+    ("--resume --output-dir {}/other", 1, "run without --resume"),
+    ("--handwritten {}/none", 1, "there is no"),
+    ("--handwritten {}/text.png", 1, "no picture"),
+    ("--handwritten {}/pipe", 1, "no file"),
+    ("--handwritten {}/empty folder", 1, "no pictures"),
+]
+LETTERS = [
+    ("--letters some", 2, "--letters"),
+    ("--greek-train {}/none", 1, "there is no folder"),
+    ("--greek-train {}/one class", 1, "takes two"),
+    ("--greek-train {}/file", 1, "there is no folder"),
+]
+WEIGHTS = [("none", "run train_mnist.py first"), ("damaged", "damaged"), ("hostile", "could run code")]
+WEIGHTS += [("listed", "run train_mnist.py again"), ("nan", "no numbers")]
+FAILURES = {
+    "train_mnist.py": [
+        *EVERY,
+        *TRAINS,
+        *((f"--skip-training --output-dir {{}}/{name}", 1, words) for name, words in WEIGHTS),
+        ("--skip-training --output-dir {}/letters", 1, "other classes"),
+        ("--skip-training --output-dir {}/other", 1, "holds GreekNet"),
+        ("--dataset auto --data-dir {}/data", 1, "is damaged"),
+        ("--dataset fashion", 2, "--dataset"),
+    ],
+    "transfer_greek.py": [
+        *EVERY,
+        *TRAINS,
+        *LETTERS,
+        *((f"--digits {{}}/{name}/model.pt", 1, words) for name, words in WEIGHTS),
+        ("--digits {}/other/model.pt", 1, "holds GreekNet"),
+        ("--batch-norm 1", 2, "--batch-norm"),
+        ("--unfreeze 9", 2, "--unfreeze"),
+    ],
+    "greek_from_scratch.py": [*EVERY, *TRAINS, *LETTERS],
+    "examine_network.py": [
+        *EVERY,
+        *((f"--weights {{}}/{name}/model.pt", 1, words) for name, words in WEIGHTS),
+        ("--image {}/none", 1, "--image"),
+        ("--image {}/text.png", 1, "--image"),
+        ("--image {}/pipe", 1, "--image"),
+        ("--pictures 5", 2, "--pictures"),
+        ("--dataset auto --data-dir {}/data", 1, "is damaged"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory, finished):
+    place = tmp_path_factory.mktemp("bad files")
+    bad_files(place, finished)
+    return place
+
+
+@pytest.mark.parametrize("script", FAILURES)
+def test_every_expected_failure_is_one_line_and_its_status(script, run, bad, tmp_path):
+    for number, (flags, status, words) in enumerate(FAILURES[script]):
+        arguments = [flag.replace("{}", str(bad)).replace("{script}", script) for flag in split(flags)]
+        is_told(run(script, "--output-dir", tmp_path / str(number), *arguments), status, words)
+    assert (bad / "file").read_text() == "mine"
+
+
+def split(flags: str) -> list[str]:
+    """At the spaces before a flag, and after its name."""
+    words = []
+    for part in flags.split(" --"):
+        name, *value = part.split(" ", 1)
+        words += [name if name.startswith("--") or not words else f"--{name}", *value]
+    return words
+
+
+def test_all_scripts_are_here():
+    trained = {path.name for path in ROOT.glob("*_*.py")}
+    assert CASES.keys() == FAILURES.keys() == trained
+
+
+# bad files
+
+
+@pytest.mark.slow
+def test_bad_files_give_a_clear_error_or_a_right_answer(tmp_path):
+    """A sample of `make crash`, in a process of its own, whose memory can be seen."""
+    code = """
+import json, sys
+from pathlib import Path
+from benchmarks import mutants, results
+results.write = lambda name, summary, rows: print(json.dumps(summary))
+mutants.main(1500)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=280,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["inputs"] >= 1500 and summary["memory, GB"] < 2

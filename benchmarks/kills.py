@@ -216,8 +216,8 @@ class Warm:
 
         Args:
             log: what it prints is added to this file and what it complains of to the one of the same name and `.err`.
-            how: `event` or `delay` in seconds, at which it is killed, or gets another `signal`; `user`, whose rights it has; `careless`, to
-                write files in place, as a test of the tests.
+            how: `event`, or `delay` in seconds, at which it is killed or gets another `signal`; `user`, whose rights it
+                has; `careless`, to write files in place, as a test of the tests.
         """
         before = [path.stat().st_size if path.exists() else 0 for path in (log, Path(f"{log}.err"))]
         job = {"script": script, "arguments": arguments, "log": str(log)} | how
@@ -233,6 +233,7 @@ class Reference:
 
     script: str
     arguments: list[str]
+    folder: Path
     bits: dict[str, str]  # file -> SHA-256
     finished: list[str]  # pieces of work
     events: int
@@ -256,7 +257,9 @@ def prepare(warm: Warm, script: str, folder: Path) -> Reference:
     assert outcome.status == 0, outcome
     events = int(re.search(r"(\d+) events", outcome.printed)[1])
     assert not case.resumes or not case.begun or re.search(case.begun, outcome.printed), outcome
-    return Reference(script, arguments, bits(out), re.findall(case.finished, outcome.printed), events, outcome.seconds)
+    return Reference(
+        script, arguments, out, bits(out), re.findall(case.finished, outcome.printed), events, outcome.seconds
+    )
 
 
 def life(warm: Warm, reference: Reference, folder: Path, deaths: Iterator[dict]) -> dict:
@@ -353,28 +356,29 @@ def main(goal: int) -> None:
     rng = random.Random(0)
     rows = {script: {"kills": 0, "unfinished files": 0, "runs": 0} for script in CASES}
     with Warm() as warm, tempfile.TemporaryDirectory() as place:
-        references = {script: prepare(warm, script, Path(place)) for script in CASES}
 
-        def live(script: str, deaths: list[dict]) -> None:
+        def live(known: Reference, deaths: list[dict]) -> None:
             with tempfile.TemporaryDirectory() as folder:
-                outcome = life(warm, references[script], Path(folder), deaths)
+                outcome = life(warm, known, Path(folder), deaths)
             for name, count in outcome.items():
-                rows[script][name] += count
+                rows[known.script][name] += count
 
         def killed() -> int:
-            return sum(row["kills"] for row in rows.values())
+            """So far; a longer run than one has patience for leaves what it found."""
+            kills = sum(row["kills"] for row in rows.values())
+            runs = [{"script": script, **row} for script, row in rows.items()]
+            results.write("kills", {"kills": kills, "lost": 0}, runs)
+            return kills
 
-        for script, reference in references.items():
-            print(f"{script}: {reference.events} events, {reference.seconds:.1f} s", flush=True)
+        references = {script: prepare(warm, script, Path(place)) for script in CASES}
+        for script, known in references.items():
             few = 1 if CASES[script].resumes else 5  # where nothing can be lost
-            for deaths in everywhere(reference, every=max(few, 1000 * few // goal)):
-                live(script, deaths)
-            results.say({script: rows[script]})
-        swept = killed()
+            for deaths in everywhere(known, every=max(few, 1000 * few // goal)):
+                live(known, deaths)
+            killed()
         while killed() < goal:
-            live(script := rng.choice(list(CASES)), at_random(references[script], rng))
-    summary = {"kills": killed(), "at each event": swept, "lost": 0}
-    results.write("kills", summary, [{"script": script, **row} for script, row in rows.items()])
+            for _ in range(20):
+                live(rng.choice(list(references.values())), at_random(known, rng))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,12 @@ from conftest import ROOT
 from test_models import spoil
 
 import experiment
+import loaders
 import models
 from benchmarks import kills
 from benchmarks.kills import CASES, Outcome, Warm
 
+pytestmark = pytest.mark.slow
 ABSENT = "cuda" if not torch.cuda.is_available() else "mps"
 NOBODY = 65534  # a user without rights, where the tests run as root, whom no permission stops
 SAMPLE = 5  # kills at an event, of each script
@@ -39,15 +41,9 @@ def warm():
 
 @pytest.fixture(scope="module")
 def reference(warm, tmp_path_factory):
-    """Of a script, a run that nobody killed; its folder lies beside its log."""
+    """Of a script, a run that nobody killed."""
     place = tmp_path_factory.mktemp("references")
     return functools.cache(lambda script: kills.prepare(warm, script, place))
-
-
-@pytest.fixture(scope="module")
-def finished(reference):
-    """The output folder of that run."""
-    return lambda script: Path(reference(script).arguments[-1]).parent / script
 
 
 @pytest.fixture
@@ -71,7 +67,6 @@ def is_told(outcome: Outcome, status: int, *words: str) -> None:
 # killed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("script", CASES)
 def test_killed_anywhere_it_ends_with_the_same_bits(script, warm, reference, tmp_path):
     """The whole of it is `make crash`."""
@@ -85,7 +80,6 @@ def test_killed_anywhere_it_ends_with_the_same_bits(script, warm, reference, tmp
     assert sum(outcome["kills"] for outcome in outcomes) >= SAMPLE
 
 
-@pytest.mark.slow
 def test_a_script_that_writes_in_place_is_caught(warm, reference, tmp_path):
     """The test's test: killed in the middle of a checkpoint that was not written beside."""
     known = reference("train_mnist.py")
@@ -130,14 +124,16 @@ def test_the_second_run_in_a_folder_is_told_until_the_first_is_dead(script, run,
     assert not list(out.glob(f"{experiment.PARTIAL}*"))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
 def test_workers_share_a_folder_and_sweep_nothing(tmp_path):
-    config = experiment.Common()
     partial = tmp_path / f"{experiment.PARTIAL}of a worker"
     partial.touch()
-    for _ in range(2):
+    first = os.fork()
+    if not first:
         experiment.output_folder(tmp_path, alone=False)
-    assert partial.exists() and config is not None
+        os._exit(0)
+    experiment.output_folder(tmp_path, alone=False)
+    assert os.waitpid(first, 0)[1] == 0
+    assert partial.exists()
 
 
 @pytest.mark.parametrize("script", CASES)
@@ -186,16 +182,13 @@ def small_disk(place: Path, size: str):
 
 
 @pytest.mark.parametrize("script", CASES)
-@pytest.mark.parametrize("size", ["8k", "64k", "512k"])
+@pytest.mark.parametrize("size", ["16k", "256k"])
 def test_a_full_disk_leaves_whole_files_and_goes_on_with_more_room(script, size, run, reference, tmp_path):
     with small_disk(tmp_path / "disk", size) as disk:
         if disk is None:
             pytest.skip("to make a small disk takes rights that are missing here; see test_train_mnist for a stand-in")
         outcome = run(script, "--output-dir", disk)
-        if outcome.status == 0:
-            assert size == "512k", "it fits"
-        else:
-            is_told(outcome, 1, "No space left on device", "make room")
+        is_told(outcome, 1, "No space left on device", "make room")
         kills.read_all(disk)
         assert not list(disk.glob(f"{experiment.PARTIAL}*"))
         subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
@@ -214,19 +207,13 @@ def test_ctrl_c_while_it_works_names_the_line_that_goes_on(script, run, referenc
     is_told(outcome, 130, "stopped", script, *(["--resume"] if CASES[script].resumes else []))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("script", CASES)
 def test_ctrl_c_while_the_libraries_load_is_one_line(script):
     """`-X importtime` says on standard error what has just been loaded."""
-    with subprocess.Popen(
-        [sys.executable, "-X", "importtime", script],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    ) as process:
+    command = [sys.executable, "-X", "importtime", script, "--help"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         for line in process.stderr:
-            if line.endswith("| torch.types\n"):
+            if line.split("|")[-1].strip() == "torch.types":
                 process.send_signal(signal.SIGINT)
                 break
         rest = [line for line in process.stderr if not line.startswith("import time:") and line.strip()]
@@ -236,43 +223,32 @@ def test_ctrl_c_while_the_libraries_load_is_one_line(script):
 # every expected failure
 
 
-def weights_with(**change) -> dict:
-    content = models.pack(models.MnistNet())
-    return content | change
-
-
-def nan_weights() -> dict:
-    content = models.pack(models.MnistNet())
-    return content | {"weights": {name: weight * float("nan") for name, weight in content["weights"].items()}}
-
-
-def bad_files(place: Path, finished) -> None:
-    """What the failures below are made of."""
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory, reference):
+    """A folder of what the failures below are made of."""
+    place = tmp_path_factory.mktemp("bad files")
     (place / "file").write_text("mine")
     (place / "text.png").write_text("no picture")
-    (place / "empty folder").mkdir()
     os.mkfifo(place / "pipe")
-    (place / "one class" / "alpha").mkdir(parents=True)
+    for name in ("empty folder", "one class/alpha", "damaged", "hostile", "listed", "nan", "letters", "other"):
+        (place / name).mkdir(parents=True)
     shutil.copy(next((ROOT / "handwritten" / "greek" / "alpha").iterdir()), place / "one class" / "alpha")
     for name, how in (("damaged", "truncated"), ("hostile", "malicious in torch's format"), ("listed", "a tensor")):
-        (place / name).mkdir()
         spoil(place / name / "model.pt", how)
         shutil.copy(place / name / "model.pt", place / name / "checkpoint.pt")
-    (place / "nan").mkdir()
-    experiment.save_file(place / "nan" / "model.pt", nan_weights())
-    (place / "letters").mkdir()
+    packed = models.pack(models.MnistNet())
+    weights = {name: weight * float("nan") for name, weight in packed["weights"].items()}
+    experiment.save_file(place / "nan" / "model.pt", packed | {"weights": weights})
     models.save(models.MnistNet(["alpha", "beta", "gamma"]), place / "letters" / "model.pt")
-    (place / "other").mkdir()
     models.save(models.GreekNet(["alpha", "beta"]), place / "other" / "model.pt")
-    shutil.copy(finished("train_mnist.py") / "model.pt", place / "other" / "checkpoint.pt")
+    shutil.copy(place / "other" / "model.pt", place / "other" / "checkpoint.pt")
     raw = place / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
-        (raw / f"{name}-ubyte").write_bytes(b"\0\0\x08\x03\x7f\xff\xff\xff")
-    (place / "small").mkdir()
-    shutil.copytree(finished("train_mnist.py"), place / "train_mnist.py")
-    shutil.copytree(finished("transfer_greek.py"), place / "transfer_greek.py")
-    shutil.copytree(finished("greek_from_scratch.py"), place / "greek_from_scratch.py")
+    for name in loaders.MNIST_FILES:
+        (raw / name).write_bytes(b"\0\0\x08\x03\x7f\xff\xff\xff")
+    for script in CASES:
+        shutil.copytree(reference(script).folder, place / script)
+    return place
 
 
 # flags ({} is the folder of bad files), exit status, words in the line
@@ -298,14 +274,14 @@ TRAINS = [
     ("--resume --output-dir {}/hostile", 1, "could run code"),
     ("--resume --output-dir {}/listed", 1, "run without --resume"),
     ("--resume --output-dir {}/other", 1, "run without --resume"),
-    ("--handwritten {}/none", 1, "there is no"),
+    ("--handwritten {}/nothing", 1, "there is no"),
     ("--handwritten {}/text.png", 1, "no picture"),
     ("--handwritten {}/pipe", 1, "no file"),
     ("--handwritten {}/empty folder", 1, "no pictures"),
 ]
 LETTERS = [
     ("--letters some", 2, "--letters"),
-    ("--greek-train {}/none", 1, "there is no folder"),
+    ("--greek-train {}/nothing", 1, "there is no folder"),
     ("--greek-train {}/one class", 1, "takes two"),
     ("--greek-train {}/file", 1, "there is no folder"),
 ]
@@ -334,20 +310,13 @@ FAILURES = {
     "examine_network.py": [
         *EVERY,
         *((f"--weights {{}}/{name}/model.pt", 1, words) for name, words in WEIGHTS),
-        ("--image {}/none", 1, "--image"),
+        ("--image {}/nothing", 1, "--image"),
         ("--image {}/text.png", 1, "--image"),
         ("--image {}/pipe", 1, "--image"),
         ("--pictures 5", 2, "--pictures"),
         ("--dataset auto --data-dir {}/data", 1, "is damaged"),
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def bad(tmp_path_factory, finished):
-    place = tmp_path_factory.mktemp("bad files")
-    bad_files(place, finished)
-    return place
 
 
 @pytest.mark.parametrize("script", FAILURES)
@@ -375,7 +344,6 @@ def test_all_scripts_are_here():
 # bad files
 
 
-@pytest.mark.slow
 def test_bad_files_give_a_clear_error_or_a_right_answer(tmp_path):
     """A sample of `make crash`, in a process of its own, whose memory can be seen."""
     code = """

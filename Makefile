@@ -4,7 +4,7 @@ BIN = .venv/bin
 SCRIPT = train_mnist.py
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check format bench clean
+.PHONY: help train test check format bench crash clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 12
@@ -44,6 +44,10 @@ bench: .venv/installed-dev  ## measure what README claims: half an hour on two c
 	$(BIN)/python -m benchmarks.drawn
 	$(BIN)/python -m benchmarks.photos handwritten/digits outputs/benchmarks/best/*/model.pt
 	$(BIN)/python -m benchmarks.decline outputs/benchmarks/best/*/model.pt
+
+crash: .venv/installed-dev  ## kill the scripts 1,000 times, feed them 100,000 bad files: an hour or two
+	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.mutants
 
 clean:  ## remove the virtual environment and what scripts wrote
 	rm -rf .venv .pytest_cache .ruff_cache outputs/*/

@@ -72,19 +72,20 @@ def test_killed_anywhere_it_ends_with_the_same_bits(script, warm, reference, tmp
     """The whole of it is `make crash`."""
     rng = random.Random(script)
     known = reference(script)
-    lives = [[{"event": event}] for event in rng.sample(range(1, known.events + 1), SAMPLE)]
+    sample = SAMPLE if CASES[script].resumes else 2
+    lives = [[{"event": event}] for event in rng.sample(range(1, known.events + 1), sample)]
     outcomes = []
     for number, deaths in enumerate([*lives, kills.at_random(known, rng)]):
         (tmp_path / str(number)).mkdir()
         outcomes.append(kills.life(warm, known, tmp_path / str(number), deaths))
-    assert sum(outcome["kills"] for outcome in outcomes) >= SAMPLE
+    assert sum(outcome["kills"] for outcome in outcomes) >= sample
 
 
 def test_a_script_that_writes_in_place_is_caught(warm, reference, tmp_path):
     """The test's test: killed in the middle of a checkpoint that was not written beside."""
     known = reference("train_mnist.py")
     with pytest.raises((experiment.Failure, AssertionError)):
-        for event in range(1, known.events):
+        for event in range(20, known.events):  # the first pictures are behind it
             (tmp_path / str(event)).mkdir()
             kills.life(warm, known, tmp_path / str(event), [{"event": event, "careless": True}])
 
@@ -181,8 +182,10 @@ def small_disk(place: Path, size: str):
             subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.parametrize("script", CASES)
-@pytest.mark.parametrize("size", ["16k", "256k"])
+DISKS = [(script, "16k") for script in CASES] + [(script, "256k") for script in CASES if CASES[script].resumes]
+
+
+@pytest.mark.parametrize("script, size", DISKS)
 def test_a_full_disk_leaves_whole_files_and_goes_on_with_more_room(script, size, run, reference, tmp_path):
     with small_disk(tmp_path / "disk", size) as disk:
         if disk is None:

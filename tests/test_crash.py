@@ -284,9 +284,9 @@ TRAINS = [
 ]
 LETTERS = [
     ("--letters some", 2, "--letters"),
-    ("--greek-train {}/nothing", 1, "there is no folder"),
+    ("--greek-train {}/nothing", 1, "is no folder"),
     ("--greek-train {}/one class", 1, "takes two"),
-    ("--greek-train {}/file", 1, "there is no folder"),
+    ("--greek-train {}/file", 1, "is no folder"),
 ]
 WEIGHTS = [("none", "run train_mnist.py first"), ("damaged", "damaged"), ("hostile", "could run code")]
 WEIGHTS += [("listed", "run train_mnist.py again"), ("nan", "no numbers")]

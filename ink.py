@@ -188,7 +188,8 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
         shear = np.float32([[1, 0, 0], [slope, 1, -slope * width / 2]])
         level = cv2.warpAffine(fat, shear, (width, height), flags=cv2.INTER_NEAREST)
         level = cv2.morphologyEx(level, cv2.MORPH_OPEN, piece)
-        found |= cv2.warpAffine(level, shear, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+        if level.any():
+            found |= cv2.warpAffine(level, shear, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
     found &= mask
     if not found.any():
         return found

@@ -1,0 +1,135 @@
+"""Hold a digit or a Greek letter in front of the camera and it is named at once.
+
+    python live_detect.py                          the first camera, digits; g changes to Greek letters
+    python live_detect.py --list-cameras           which cameras there are
+    python live_detect.py --source 1 --mirror      another camera, as in a mirror
+    python live_detect.py --source film.mp4        a video; a folder of pictures or an address works too
+    python live_detect.py --source film.mp4 --headless     no window: what was read goes into live.csv
+    python live_detect.py --record me.mp4          what the window shows, as a video
+
+Write large and dark on plain paper and hold it still in the box. The answer appears above 90 % confidence, else
+`unclear`; over an empty box nothing. Keys: m digits, g Greek letters, t the other Greek network, + and - the size of
+the box, space freezes, s saves the crop and asks for its name, f frame rate and latency, h all keys, q or Esc quits.
+
+It needs the weights that train_mnist.py leaves and, for Greek letters, those of transfer_greek.py or
+greek_from_scratch.py. Writes to outputs/live_detect/: with --headless live.csv (a row for each frame: frame, time in
+seconds, mode, label, confidence, milliseconds), and crops that are saved and not filed. Filed ones go to
+handwritten/<mode>/<label>/, where the other scripts find them.
+"""
+
+import calm  # noqa: F401, before all else
+import contextlib
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import torch
+
+import camera
+import experiment
+import film
+import models
+import screen
+from camera import Camera, Folder, Video
+from experiment import Failure, option
+from film import Film
+from keys import Keys
+from live import Live, Table, table
+
+PAUSE = 1 / 30  # seconds between two looks at a picture that stands
+
+
+@dataclass(frozen=True)
+class Config:
+    source: str = option("0", "a camera's number, a video, a folder of pictures, or an address")
+    mode: str = option("digits", "what to read first", choices=("digits", "greek"))
+    list_cameras: bool = option(False, "say which cameras there are, and end")
+    mirror: bool = option(False, "show the picture as a mirror would; it is read as it is")
+    headless: bool = option(False, "no window; write live.csv")
+    record: Path = option(None, "write what the window shows to this video, .mp4 or .avi")
+    digits: Path = option(Path("outputs/train_mnist/model.pt"), "the digit network")
+    transfer: Path = option(Path("outputs/transfer_greek/model.pt"), "the transferred Greek network")
+    scratch: Path = option(Path("outputs/greek_from_scratch/model.pt"), "the Greek network trained from scratch")
+    handwritten: Path = option(Path("handwritten"), "where filed crops go")
+    threads: int = option(1, "CPU threads; one frame is too little work for more", least=1, most=1024)
+    output_dir: Path = option(Path("outputs/live_detect"), "where live.csv and unfiled crops go")
+
+
+def main(config: Config) -> None:
+    """Everything that can be missing is looked for first; then frame by frame: take, read, draw, show, obey."""
+    if config.list_cameras:
+        print("\n".join(camera.list_cameras()))
+        return
+    torch.set_num_threads(config.threads)
+    cv2.setNumThreads(config.threads)
+    folder = experiment.output_folder(config.output_dir)
+    live = Live(Keys(find_networks(config), config.mode, folder, config.handwritten), config.mirror)
+    window = None if config.headless else screen.Window()
+    source = camera.frame_source(config.source)
+
+    ending = None
+    with contextlib.ExitStack() as files:
+        log = files.enter_context(table(folder / "live.csv")) if config.headless else None
+        record = files.enter_context(film.film(config.record, source.rate)) if config.record else None
+        try:
+            watch(live, source, window, log, record)
+        except (KeyboardInterrupt, Failure) as failure:
+            ending = failure  # the files are finished first
+    source.close()
+    if window:
+        window.close()
+    written = [*([folder / "live.csv"] if log else []), *([config.record] if record else [])]
+    print(f"{live.frames} frames" + "".join(f"; {path} is written" for path in written))
+    if ending:
+        raise ending
+
+
+def find_networks(config: Config) -> dict[str, dict[str, torch.nn.Module]]:
+    """The networks that are there, by mode and by how they were made."""
+    places = {
+        "digits": {"trained": (config.digits, "train_mnist.py")},
+        "greek": {
+            "transferred": (config.transfer, "transfer_greek.py"),
+            "from scratch": (config.scratch, "greek_from_scratch.py"),
+        },
+    }
+    found = {
+        mode: {made: models.load(path, None, script) for made, (path, script) in known.items() if path.is_file()}
+        for mode, known in places.items()
+    }
+    return {mode: known for mode, known in found.items() if known}
+
+
+def watch(
+    live: Live, source: Camera | Video | Folder, window: screen.Window | None, log: Table | None, record: Film | None
+) -> None:
+    """Until a key ends it, the window is closed, or, without a window, the source is at its end."""
+    begin = due = time.monotonic()
+    while not live.keys.over:
+        fresh = None if live.keys.frozen else source.read()
+        if fresh:
+            frame = fresh
+        elif window or source.is_live:
+            frame = dataclasses.replace(frame, time=frame.time + PAUSE)  # the last one stands
+            if not (source.is_live or live.keys.frozen):
+                live.keys.tell("this is the end; q quits", time.monotonic())
+        else:
+            return
+        shown, reading = live.step(frame, source.trouble)
+        if log and fresh:
+            log.add(frame, live.keys.mode, reading, live.milliseconds)
+        if record:
+            record.add(shown, time.monotonic() - begin if window else frame.time)
+        if window:
+            now = time.monotonic()
+            due = now if source.is_live and fresh else max(now, due + 1 / source.rate)
+            key = window.show(shown, due - now)
+            live.keys.press(key, live.crop, time.monotonic())
+            if not window.is_open:
+                return
+
+
+if __name__ == "__main__":
+    experiment.launch(main, Config, {})

@@ -1,0 +1,123 @@
+"""A steady answer out of frame after frame: what a box shows, read, averaged over a moment, kept while it holds.
+
+A page held by hand trembles, a page brought into the box is moved. While what is in the box moves or is cut by the
+box's edge there is no answer. While it lies still the log-probabilities of the last frames are averaged; every frame
+adds one of the three looks of `handwriting.answer`, straight or turned a little. The answer appears above SURE and
+stays until the confidence falls below KEPT.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+import augment
+import loaders
+from handwriting import SURE, TURN, UNCLEAR
+from preprocess import SIDE, Box, find_glyph
+
+KEPT = 0.8  # confidence down to which an answer that was given stays
+MOMENT = 0.3  # seconds of frames that are averaged
+LEAST = 6  # frames before anything is said; of a slow camera those of a moment
+LOOKS = 0, -TURN, TURN  # degrees, one after the other
+SMALL = 0.1  # of the box: ink that is less high and wide is dirt
+RIM = 0.015  # of the box: ink that is closer to its edge is still coming in
+MIDDLE = 0.25  # of the box: a character is held in its middle, give or take this
+JUMP = 0.04  # of the box: the most that a side of the ink moves from frame to frame while it lies still
+SIGHT = 160  # pixels: a larger crop is reduced to this; to read it whole finds no more and takes three times as long
+THUMB = 5  # pixels of what is read that are one pixel of the picture on which movement is looked for
+STILL = 0.06  # of the ink's contrast: the most that the reduced picture changes from frame to frame
+
+
+@dataclass
+class Reading:
+    """What is said of one frame."""
+
+    picture: np.ndarray  # (28, 28) uint8, what the network sees; black where there is no writing
+    box: Box  # of the ink, within the crop; of width 0 where there is none
+    label: str  # a class name, UNCLEAR, or "" where there is nothing to say
+    confidence: float  # of the likeliest class, 0 to 1, averaged over the moment; 0 where there is nothing
+    likeliest: list[tuple[str, float]]  # the three likeliest classes and their probabilities, averaged likewise
+
+
+NOTHING = Reading(np.zeros((SIDE, SIDE), np.uint8), (0, 0, 0, 0), "", 0.0, [])
+
+
+class Steady:
+    """Reads one crop after the other with one network and remembers a moment of them."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model.eval()
+        self.said = deque()  # (seconds, log-probabilities (classes,)) of the frames of a moment
+        self.since = 0.0  # seconds, when what is in the box came to lie still
+        self.label = ""
+        self.before = None  # reduced picture (H, W) and sides of the ink, of the last frame with ink
+        self.frames = 0
+
+    def read(self, crop: np.ndarray, time: float) -> Reading:
+        """Args:
+        crop: (S, S, 3) uint8, what is in the box.
+        time: seconds, rising from frame to frame.
+        """
+        sight = _reduced(crop)
+        character = find_glyph(sight)
+        x, y, width, height = character.box
+        side = len(sight)
+        if max(width, height) <= SMALL * side:
+            return self.forget()
+        whole = min(x, y) >= RIM * side and max(x + width, y + height) <= (1 - RIM) * side
+        aside = max(abs(x + width / 2 - side / 2), abs(y + height / 2 - side / 2))
+        inside = whole and aside <= MIDDLE * side
+        if self._moved(sight, character.box) or not inside:
+            self.said.clear()
+            self.since, self.label = time, ""
+        self.said.append((time, self._look(character.picture)))
+        while abs(time - self.said[0][0]) > MOMENT:  # a video that was frozen goes back a little
+            self.said.popleft()
+        probabilities = np.exp(np.mean([said for _, said in self.said], axis=0))
+        probabilities /= probabilities.sum()
+        order = probabilities.argsort()[::-1][:3]
+        likeliest = [(self.model.class_names[i], float(probabilities[i])) for i in order]
+        name, confidence = likeliest[0]
+        if inside and (len(self.said) >= LEAST or time - self.since >= MOMENT):
+            sure = confidence > (KEPT if name == self.label else SURE)
+            self.label = name if sure else UNCLEAR
+        box = tuple(round(length * len(crop) / side) for length in character.box)
+        return Reading(character.picture, box, self.label, confidence, likeliest)
+
+    def forget(self) -> Reading:
+        """There is nothing to read for now, and what was is over."""
+        self.said.clear()
+        self.label, self.before = "", None
+        return NOTHING
+
+    @torch.inference_mode()
+    def _look(self, picture: np.ndarray) -> np.ndarray:
+        """(28, 28) uint8 -> (classes,) log-probabilities, at the angle whose turn it is."""
+        turn = LOOKS[self.frames % len(LOOKS)]
+        self.frames += 1
+        images = loaders.normalise(picture[None])
+        return self.model(augment.turn(images, turn) if turn else images)[0].numpy()
+
+    def _moved(self, sight: np.ndarray, box: Box) -> bool:
+        """Has what is in the box moved since the last frame, or been another part of it that looked like ink?"""
+        thumb = cv2.resize(sight, (len(sight) // THUMB,) * 2, interpolation=cv2.INTER_AREA).astype(np.float32).mean(2)
+        x, y, width, height = box
+        sides = np.array([x, y, x + width, y + height])
+        before, self.before = self.before, (thumb, sides)
+        if before is None or before[0].shape != thumb.shape:
+            return True
+        changed = np.abs(thumb - before[0]).mean() > STILL * max(np.ptp(thumb), 1)
+        return changed or np.abs(sides - before[1]).max() > JUMP * len(sight)
+
+
+def _reduced(crop: np.ndarray) -> np.ndarray:
+    """The crop at the size at which it is read; first by a whole factor, which OpenCV does ten times faster."""
+    factor = len(crop) // SIGHT
+    if factor > 1:
+        side = len(crop) // factor
+        crop = cv2.resize(crop[: side * factor, : side * factor], (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(crop, (SIGHT, SIGHT), interpolation=cv2.INTER_LINEAR) if len(crop) > SIGHT else crop

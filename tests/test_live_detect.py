@@ -1,0 +1,259 @@
+"""The program without a window: what it reads, what it writes, and each line with which it gives up."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT, run
+from test_camera import GREY, Fake
+
+import camera
+import live_detect
+import models
+import screen
+import strokes
+import training
+from experiment import Failure
+from film import film
+from keys import Keys
+from live import Live
+from loaders import Split, normalise
+from paper import photograph
+from scenery import Conditions
+from steady import Reading
+from training import Recipe
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """Weights of a network that has learned for some seconds to read drawn digits; all it needs here."""
+    torch.manual_seed(0)
+    pictures, labels = strokes.digits(3000, seed=5)
+    split = Split(normalise(pictures), torch.from_numpy(labels))
+    model = models.MnistNet(dropout=0.0)
+    recipe = Recipe(epochs=8, batch_size=64, optimizer="muon", learning_rate=0.05, momentum=0.6, schedule="one-cycle")
+    for epoch in training.fit(model, split, recipe, 0, quiet=True):
+        model = epoch.model
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    models.save(model, path)
+    return path
+
+
+@pytest.fixture
+def config(reader, tmp_path):
+    def config(**changes) -> live_detect.Config:
+        absent = tmp_path / "absent.pt"
+        given = {"digits": reader, "transfer": absent, "scratch": absent, "handwritten": tmp_path / "handwritten",
+                 "output_dir": tmp_path / "out", "headless": True}  # fmt: skip
+        return live_detect.Config(**given | changes)
+
+    return config
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Three pictures of digits, and a film in which a 3 is held for a second after half a second of empty page."""
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "pictures").mkdir()
+    for i, digit in enumerate("306"):
+        picture, _ = photograph([[digit]], 1, Conditions(size=(300, 300), fill=0.5))
+        cv2.imwrite(str(folder / f"pictures/{i}.png"), picture)
+        if digit == "3":
+            held = picture
+    writer = cv2.VideoWriter(str(folder / "film.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, (1280, 720))
+    for i in range(45):
+        frame = np.full((720, 1280, 3), 220, np.uint8)
+        if i >= 15:
+            frame[210:510, 490:790] = held
+        writer.write(frame)
+    writer.release()
+    return folder
+
+
+def rows(folder) -> pd.DataFrame:
+    return pd.read_csv(folder / "out" / "live.csv", dtype={"label": str}, keep_default_na=False)
+
+
+def test_a_film_is_read_to_its_end(config, pages, tmp_path, capsys):
+    live_detect.main(config(source=str(pages / "film.avi"), record=tmp_path / "seen.mp4"))
+    table = rows(tmp_path)
+    assert list(table) == ["frame", "time", "mode", "label", "confidence", "milliseconds"]
+    assert list(table.frame) == list(range(45)) and table.time[44] == pytest.approx(44 / 30, abs=1e-3)
+    assert set(table.label[:16]) == {""} and set(table.label[30:]) == {"3"} and (table.confidence[30:] > 0.9).all()
+    assert set(table["mode"]) == {"digits"} and (table.milliseconds > 0).all()
+    seen = cv2.VideoCapture(str(tmp_path / "seen.mp4"))
+    assert seen.get(cv2.CAP_PROP_FRAME_COUNT) == 45 and seen.get(cv2.CAP_PROP_FPS) == 30
+    assert "45 frames" in capsys.readouterr().out
+
+
+def test_a_folder_has_a_row_for_each_picture(config, pages, tmp_path):
+    live_detect.main(config(source=str(pages / "pictures")))
+    assert list(rows(tmp_path).label) == ["3", "0", "6"]
+
+
+def test_a_mirror_shows_the_other_side_and_reads_the_same(config, pages):
+    source = camera.frame_source(str(pages / "film.avi"))
+    frames = [source.read() for _ in range(45)]
+    settings = config()
+    plain, mirrored = (
+        Live(Keys(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten), mirror)
+        for mirror in (False, True)
+    )
+    for frame in frames:
+        (one, said), (other, also) = plain.step(frame), mirrored.step(frame)
+    assert said.label == also.label == "3" and said.box == also.box
+    inside = screen.box_of(one, 0.45)
+    assert np.abs(one[inside].astype(int) - other[inside][:, ::-1]).mean() < 4  # but for the thin line around the ink
+
+
+@pytest.mark.parametrize("mode, lost, line", [
+    ("digits", "digits", "no digit network yet: run python train_mnist.py"),
+    ("greek", "transfer", "no Greek network yet: run python transfer_greek.py"),
+])  # fmt: skip
+def test_without_weights(mode, lost, line, tmp_path):
+    gone = str(tmp_path / "gone.pt")
+    flags = ["--digits", gone, "--transfer", gone, "--scratch", gone, "--output-dir", str(tmp_path), "--headless"]
+    result = run("live_detect.py", "--mode", mode, *flags)
+    assert (result.returncode, result.stderr) == (1, f"error: {line}\n")
+
+
+def test_damaged_weights(tmp_path):
+    (tmp_path / "bad.pt").write_text("no weights")
+    result = run("live_detect.py", "--digits", str(tmp_path / "bad.pt"), "--headless", "--output-dir", str(tmp_path))
+    assert result.returncode == 1 and "run train_mnist.py again" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_without_a_screen(reader, pages):
+    flags = ["--source", str(pages / "film.avi"), "--digits", str(reader)]
+    result = run("live_detect.py", *flags, environment={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: there is no screen (DISPLAY is not set): run it on a desktop")
+    assert "--headless" in result.stderr
+
+
+@pytest.mark.parametrize("release, advice", [("6.1", "over ssh use ssh -X"), ("5-microsoft-WSL2", "WSL needs WSLg")])
+def test_no_screen_has_its_advice(release, advice, monkeypatch):
+    monkeypatch.setattr(screen.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(screen.platform, "release", lambda: release)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(Failure, match=advice):
+        screen.see_that_windows_open()
+
+
+def test_an_opencv_without_windows(config, monkeypatch):
+    monkeypatch.setattr(cv2, "currentUIFramework", lambda: "")
+    with pytest.raises(Failure, match=r"^this OpenCV was built without windows: pip uninstall opencv-python-headless"):
+        live_detect.main(config(headless=False))
+
+
+def test_without_a_camera(config, monkeypatch):
+    monkeypatch.setattr(camera, "capture", lambda source, backend: Fake(opens=False))
+    with pytest.raises(Failure, match="camera"):
+        live_detect.main(config())
+
+
+def test_a_camera_lost_on_the_way_leaves_the_table_whole(config, monkeypatch, tmp_path, capsys):
+    left = [Fake(5)]
+    monkeypatch.setattr(camera, "capture", lambda source, backend: left.pop() if left else Fake(opens=False))
+    for name, seconds in (("SILENT", 0.1), ("PATIENCE", 0.6), ("RETRY", 0.05)):
+        monkeypatch.setattr(camera, name, seconds)
+    with pytest.raises(Failure, match="was lost and did not come back"):
+        live_detect.main(config())
+    assert 1 <= len(rows(tmp_path)) <= 5 and capsys.readouterr().out.startswith("camera lost, trying again")
+
+
+def test_black_frames_are_named_once_and_their_end_too(config, capsys):
+    settings = config()
+    live = Live(Keys(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
+    for i in range(60):
+        live.step(camera.Frame(np.zeros_like(GREY), i, i / 30))
+    live.step(camera.Frame(GREY, 60, 2.0))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("the picture is black: is the lens covered") and "back" in lines[1]
+
+
+def test_the_figures_of_speed(config):
+    settings = config()
+    live = Live(Keys(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
+    live.keys.press(ord("f"), GREY, 0.0)
+    before = live.step(camera.Frame(GREY, 0, 0.0))[0]
+    for i in range(1, 40):
+        after = live.step(camera.Frame(GREY, i, i / 30))[0]
+    assert re.fullmatch(r"\d+ frames/s   \d+ ms late   \d+\.\d ms of work", live._rate)
+    assert (before[:44] != after[:44]).any()
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_table_whole(reader, pages, tmp_path):
+    (tmp_path / "many").mkdir()
+    for i in range(100):
+        os.link(pages / "pictures/0.png", tmp_path / f"many/{i:03d}.png")
+    flags = ["--source", str(tmp_path / "many"), "--digits", str(reader), "--output-dir", str(tmp_path / "out")]
+    program = subprocess.Popen(
+        [sys.executable, str(ROOT / "live_detect.py"), "--headless", "--record", str(tmp_path / "a.avi"), *flags],
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    end = time.monotonic() + 90
+    while time.monotonic() < end and not sum(path.stat().st_size for path in tmp_path.glob(".partial-*.avi")):
+        time.sleep(0.2)
+    time.sleep(1)
+    program.send_signal(signal.SIGINT)
+    _, err = program.communicate(timeout=90)
+    assert program.returncode == 130 and "Traceback" not in err
+    assert len(rows(tmp_path)) >= 1 and cv2.VideoCapture(str(tmp_path / "a.avi")).read()[0]
+
+
+def test_a_film_plays_at_the_speed_at_which_its_frames_came(tmp_path):
+    with film(tmp_path / "slow.avi", 30) as shown:
+        for i in range(10):
+            shown.add(np.full((480, 640, 3), 20 * i, np.uint8), i / 10)  # a camera of ten frames a second
+    played = cv2.VideoCapture(str(tmp_path / "slow.avi"))
+    assert played.get(cv2.CAP_PROP_FRAME_COUNT) == 28
+    greys = [int(played.read()[1].mean()) for _ in range(28)]
+    assert abs(greys[27] - 180) <= 3 and abs(greys[14] - 100) <= 3
+
+
+def test_a_film_of_an_unknown_kind(config, pages, tmp_path):
+    result = run("live_detect.py", "--headless", "--source", str(pages / "film.avi"), "--record", "a.gif",
+                 "--digits", str(config().digits), "--output-dir", str(tmp_path / "out"))  # fmt: skip
+    assert result.returncode == 2 and "a name that ends in .mp4 or .avi" in result.stderr
+
+
+def test_help_names_every_key():
+    out = run("live_detect.py", "--help").stdout
+    for key in (
+        "m digits",
+        "g Greek",
+        "t the other",
+        "+ and -",
+        "space freezes",
+        "s saves",
+        "f frame rate",
+        "h all keys",
+    ):
+        assert key in " ".join(out.split()), key
+
+
+def test_letters_are_drawn_as_such():
+    alpha, beta = (screen.text(screen.sign(name), 100)[0] for name in ("alpha", "beta"))
+    missing = screen.text("\uffff", 100)[0]
+    assert screen.sign("alpha") == "α" and screen.sign("7") == "7"
+    assert alpha.any() and beta.any() and alpha.shape != beta.shape
+    assert missing.shape != alpha.shape or not np.array_equal(alpha, missing)
+
+
+def test_nothing_is_drawn_outside_a_frame_however_small():
+    frame = np.full((480, 300, 3), 100, np.uint8)
+    before = frame.copy()
+    reading = Reading(np.zeros((28, 28), np.uint8), (5, 5, 200, 200), "7", 0.99, [("7", 0.99), ("1", 0.01)])
+    screen.draw(frame, screen.box_of(frame, 0.9), reading.box, reading, screen.View("x" * 99, "y" * 200, help=True))
+    assert (frame != before).any()

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import steady
+from handwriting import SURE, UNCLEAR
+from paper import photograph
+from preprocess import photo_to_mnist
+from scenery import Conditions
+from steady import Steady
+
+RATE = 30
+EMPTY = np.full((360, 360, 3), 200, np.uint8)
+
+
+class Sayer(nn.Module):
+    """Says `a` with the confidence that it is told, whatever it sees; keeps what it saw."""
+
+    class_names = ("a", "b", "c")
+
+    def __init__(self, confidence: float = 0.99):
+        super().__init__()
+        self.confidence, self.seen = confidence, []
+
+    def forward(self, x):
+        self.seen.append(x)
+        rest = (1 - self.confidence) / 2
+        return torch.tensor([[self.confidence, rest, rest]]).log()
+
+
+def page(right: int = 0, size: int = 360, **conditions) -> np.ndarray:
+    """A page with a 3, moved to the right."""
+    picture, _ = photograph([["3"]], 5, Conditions(size=(360, 360), fill=0.5, **conditions))
+    moved = np.full_like(picture, picture[0, 0])
+    moved[:, max(0, right) : 360 + right] = picture[:, max(0, -right) : 360 - right] if right else picture
+    return moved[:size, :size]
+
+
+def read(reader: Steady, crops, begin: float = 0.0) -> list[steady.Reading]:
+    return [reader.read(crop, begin + i / RATE) for i, crop in enumerate(crops)]
+
+
+def test_a_page_that_lies_still_is_named_within_half_a_second_and_not_at_once():
+    labels = [reading.label for reading in read(Steady(Sayer()), [page()] * 20)]
+    assert labels[0] == "" and labels[RATE // 2] == "a" and labels[-1] == "a"
+    first = labels.index("a")
+    assert 3 <= first <= 12 and labels[first:] == ["a"] * (20 - first)
+
+
+def test_what_the_network_sees_is_what_a_file_gives():
+    model = Sayer()
+    crop = page(size=160)  # small enough to be read as it is
+    reading = Steady(model).read(crop, 0.0)
+    assert np.array_equal(reading.picture, photo_to_mnist(crop))
+
+
+def test_an_empty_box_has_nothing_to_say():
+    for reading in read(Steady(Sayer()), [EMPTY] * 20):
+        assert reading == steady.NOTHING or (reading.label, reading.confidence, reading.likeliest) == ("", 0.0, [])
+
+
+def test_what_is_no_character_is_unclear_and_stays_so():
+    labels = [reading.label for reading in read(Steady(Sayer(0.5)), [page()] * 30)]
+    assert labels[-15:] == [UNCLEAR] * 15
+
+
+def test_the_answer_goes_when_the_page_moves_and_when_it_is_gone():
+    reader = Steady(Sayer())
+    assert read(reader, [page()] * 15)[-1].label == "a"
+    moving = read(reader, [page(step) for step in range(24, 174, 18)], 1)
+    assert [reading.label for reading in moving[2:]] == [""] * 7
+    assert read(reader, [EMPTY], 2)[0].label == ""
+
+
+def test_a_trembling_hand_and_noise_do_not_move_it():
+    rng = np.random.default_rng(1)
+    crops = [page(int(rng.integers(-2, 3)), noise=4, blur=1) for _ in range(40)]
+    assert {reading.label for reading in read(Steady(Sayer()), crops)[15:]} == {"a"}
+
+
+def test_what_the_boxs_edge_cuts_is_still_coming_in():
+    assert {reading.label for reading in read(Steady(Sayer()), [page(140)] * 20)} == {""}
+
+
+def test_a_single_frame_that_is_read_otherwise_does_not_flicker():
+    model, labels = Sayer(), []
+    reader = Steady(model)
+    for i in range(40):
+        model.confidence = 0.4 if i == 25 else 0.999
+        labels.append(reader.read(page(), i / RATE).label)
+    assert set(labels[15:]) == {"a"}
+
+
+@pytest.mark.parametrize("before, now, label", [(0.99, 0.85, "a"), (0.5, 0.85, UNCLEAR), (0.99, 0.7, UNCLEAR)])
+def test_an_answer_stays_where_it_would_not_appear(before, now, label):
+    model = Sayer(before)
+    reader = Steady(model)
+    read(reader, [page()] * 20)
+    model.confidence = now
+    assert steady.KEPT < 0.85 < SURE and read(reader, [page()] * 20, 20 / RATE)[-1].label == label
+
+
+def test_a_slow_camera_is_answered_too():
+    reader = Steady(Sayer())
+    labels = [reader.read(page(), i / 8).label for i in range(8)]
+    assert labels[4] == "a"
+
+
+def test_the_looks_take_turns():
+    model = Sayer()
+    read(Steady(model), [page()] * 6)
+    first, second, third, fourth = (image.numpy() for image in model.seen[:4])
+    assert np.array_equal(first, fourth) and not np.array_equal(first, second) and not np.array_equal(second, third)
+
+
+def test_three_likeliest_and_the_box_of_the_ink():
+    reading = read(Steady(Sayer(0.8)), [page()] * 3)[-1]
+    assert reading.likeliest[0][0] == "a" and len(reading.likeliest) == 3
+    assert sum(probability for _, probability in reading.likeliest) == pytest.approx(1)
+    _, [box] = photograph([["3"]], 5, Conditions(size=(360, 360), fill=0.5))
+    assert np.abs(np.subtract(reading.box, box)).max() <= 6
+
+
+def test_memory_stays_flat():
+    reader = Steady(Sayer())
+    read(reader, [page(size=160)] * 100)
+    assert len(reader.said) <= steady.MOMENT * RATE + 1

@@ -49,5 +49,11 @@ crash: .venv/installed-dev  ## kill the scripts 1,000 times, feed them 100,000 b
 	$(BIN)/python -m benchmarks.kills
 	$(BIN)/python -m benchmarks.mutants
 
+bench-search:  ## measure what README claims of the search: hours
+	$(BIN)/python -m benchmarks.textbook
+	$(BIN)/python -m benchmarks.bookkeeping
+	$(BIN)/python -m benchmarks.workers
+	$(BIN)/python -m benchmarks.cheap
+
 clean:  ## remove the virtual environment and what scripts wrote
 	rm -rf .venv .pytest_cache .ruff_cache outputs/*/

@@ -138,6 +138,8 @@ def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any])
     try:
         main(settings)
     except KeyboardInterrupt:
+        if hasattr(settings, "study"):  # the database knows what is done
+            _leave("\nstopped; this goes on with it:  " + shlex.join([sys.executable, *sys.argv]), 130)
         if not hasattr(settings, "resume"):
             _leave("\nstopped; this begins anew:  " + shlex.join([sys.executable, *sys.argv]), 130)
         arguments = [argument for argument in sys.argv if argument != "--resume"]
@@ -169,6 +171,11 @@ def begin(config: Any, alone: bool = True) -> tuple[torch.device, Path]:
     np.random.seed(config.seed % 2**32)
     torch.manual_seed(config.seed)
     return find_device(config.device), output_folder(config.output_dir, alone)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find_device(name: str) -> torch.device:

@@ -35,9 +35,9 @@ class Recipe:
 
     epochs: int = option(10, "passes over the training examples", least=1)
     batch_size: int = option(64, "examples per step", least=1)
-    optimizer: str = option("sgd", "muon orthogonalises the steps of SGD", choices=("sgd", "muon"))
+    optimizer: str = option("sgd", "muon orthogonalises the steps of SGD", choices=("sgd", "adam", "muon"))
     learning_rate: float = option(0.01, "step size, at its peak where it is scheduled", least=0, alias="--lr")
-    momentum: float = option(0.9, "share of the last direction that is kept", least=0, most=1)
+    momentum: float = option(0.9, "share of the last direction that is kept; Adam's beta1", least=0, most=1)
     weight_decay: float = option(0.0, "pull of the weights towards 0, times the step size", least=0)
     schedule: str = option(
         "constant", "of the learning rate; one-cycle: up, then down to 0", choices=("constant", "one-cycle")
@@ -159,8 +159,11 @@ def learning_rate(recipe: Recipe, done: float) -> float:
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    kind = {"sgd": torch.optim.SGD, "muon": Muon}[recipe.optimizer]
-    return kind(learned, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    settings = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "adam":
+        betas = recipe.momentum, 0.999
+        return torch.optim.Adam(learned, betas=betas, decoupled_weight_decay=True, fused=True, **settings)
+    return {"sgd": torch.optim.SGD, "muon": Muon}[recipe.optimizer](learned, momentum=recipe.momentum, **settings)
 
 
 def _finished(model: nn.Module) -> nn.Module:

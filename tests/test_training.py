@@ -24,18 +24,23 @@ def weights(model) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
-def test_sgd_takes_the_steps_of_a_plain_loop(split):
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_takes_the_steps_of_a_plain_loop(split, kind):
     """With the whole split as one batch the order does not matter, so that a textbook loop is an oracle."""
     small = Split(split.images[:300], split.labels[:300])
     torch.manual_seed(0)
     model = models.MnistNet(dropout=0.0)
     expected = copy.deepcopy(model)
-    sgd = torch.optim.SGD(expected.parameters(), lr=0.05, momentum=0.9)
+    plain = {
+        "sgd": lambda: torch.optim.SGD(expected.parameters(), lr=0.05, momentum=0.9),
+        "adam": lambda: torch.optim.Adam(expected.parameters(), lr=0.001),
+    }[kind]()
     for _ in range(5):
-        sgd.zero_grad()
+        plain.zero_grad()
         F.nll_loss(expected(small.images), small.labels).backward()
-        sgd.step()
-    recipe = Recipe(epochs=5, batch_size=300, learning_rate=0.05, dropout=0.0)
+        plain.step()
+    rate = plain.param_groups[0]["lr"]
+    recipe = Recipe(epochs=5, batch_size=300, optimizer=kind, momentum=0.9, learning_rate=rate, dropout=0.0)
     *_, last = training.fit(model, small, recipe, seed=0, quiet=True)
     torch.testing.assert_close(
         weights(last.model), weights(expected), atol=2e-4, rtol=0

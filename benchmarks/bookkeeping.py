@@ -1,0 +1,79 @@
+"""What a trial costs beside its training: taking it, reporting its epochs, ending it; with 0 and 500 finished before.
+
+    python -m benchmarks.bookkeeping                                 on SQLite
+    python -m benchmarks.bookkeeping postgresql+psycopg://...        on a server, in an empty database
+
+The trials train nothing. Writes benchmarks/results/bookkeeping.json, or bookkeeping_postgresql.json.
+"""
+
+import dataclasses
+import statistics
+import sys
+import tempfile
+import time
+
+import optuna
+
+import ledger
+import search
+from benchmarks import results
+from ledger import Ledger
+from search import Settings
+
+FINISHED, MEASURED = 500, 20
+
+
+def trial(book: Ledger) -> dict:
+    """Milliseconds of one job's bookkeeping, by its parts; that of a trial is that of 20 epochs."""
+    start = time.perf_counter()
+    job = book.take()
+    taken = time.perf_counter()
+    epochs = 0
+    while job.trials:
+        epochs += 1
+        book.record(job, {"epoch": epochs, "valid_accuracy": 90.0, "test_accuracy": 89.0, "seconds": 1.0 * epochs})
+    end = time.perf_counter()
+    take, epoch = 1000 * (taken - start), 1000 * (end - taken) / epochs
+    return {"take": take, "epoch": epoch, "trial": take + 20 * epoch}
+
+
+def history(url: str, name: str, settings: Settings, count: int) -> None:
+    """A study with so many finished trials."""
+    study = optuna.create_study(storage=url, study_name=name, direction="maximize")
+    study.set_user_attr("settings", dataclasses.asdict(settings))
+    kinds = ledger.distributions(settings)
+    for one in search.plan(settings, count):
+        reports = {epoch: 80.0 + epoch / 10 for epoch in range(1, one["epochs"] + 1)}
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=90.0, params=one, distributions=kinds, intermediate_values=reports,
+                user_attrs={"test_acc": 89.0, "time_sec": 20.0},
+            )
+        )  # fmt: skip
+
+
+def main(url: str = "") -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        url = url or f"sqlite:///{folder}/study.db"
+        rows = []
+        for pruner in ("none", "hyperband"):
+            for finished in (0, FINISHED):
+                # one-cycle, so that a job is a trial, but for networks without hidden units
+                settings = Settings(schedule="one-cycle", max_batch_size=128, pruner=pruner)
+                history(url, f"{pruner} {finished}", settings, finished)
+                book = Ledger(url, f"{pruner} {finished}", settings, finished + MEASURED)
+                while any(map(ledger.is_open, book.trials())):
+                    rows.append(results.say({"pruner": pruner, "finished": finished, **trial(book)}))
+    summary = {
+        f"{part}_ms_{pruner}_{finished}": statistics.median(
+            row[part] for row in rows if row["pruner"] == pruner and row["finished"] == finished
+        )
+        for pruner in ("none", "hyperband")
+        for finished in (0, FINISHED)
+        for part in ("take", "epoch", "trial")
+    }
+    results.write("bookkeeping" + ("_postgresql" if url.startswith("postgresql") else ""), summary, rows)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

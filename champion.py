@@ -1,0 +1,65 @@
+"""The best network for clothes: the shape that the search found, trained by the recipe that suits it best."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import course
+import experiment
+import models
+import training
+import verdict
+from experiment import Failure
+from loaders import Data
+from training import Recipe
+
+CHAMPION = Recipe(
+    epochs=24, batch_size=256, optimizer="muon", learning_rate=0.05, momentum=0.85, weight_decay=0.05,
+    schedule="one-cycle", dropout=0.1, batch_norm=3, augment=2, augmentation="shift", average=0.3,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion(experiment.Common, Recipe):
+    """All that shapes it: what `course.take` needs to know whether a checkpoint is this one's."""
+
+    conv_layers: int
+    linear_layers: int
+    hidden_units: int
+    preset: str = "champion"
+    resume: bool = False
+
+
+def train(config: experiment.Common, table: pd.DataFrame, data: Data, folder: Path) -> dict:
+    """Train the table's best complete configuration, or the default one; go on where the same was stopped.
+
+    Returns:
+        its metrics. `mirrored_test_accuracy` is of the mean of two looks, the second in a mirror.
+    """
+    complete = table[table.state == "complete"]
+    shape = {"conv_layers": 3, "linear_layers": 2, "hidden_units": 128}
+    if len(complete):
+        shape = {name: int(complete.iloc[0][name]) for name in shape}
+    common = {field.name: getattr(config, field.name) for field in fields(experiment.Common)}
+    settings = Champion(**common, **asdict(CHAMPION), **shape)
+    try:
+        stopped = experiment.load_checkpoint(folder / "checkpoint.pt", settings, data.name)
+    except Failure:
+        stopped = None  # another champion's
+    settings = replace(settings, resume=stopped is not None)
+    torch.manual_seed(config.seed)
+    model = models.FashionNet(**shape, dropout=CHAMPION.dropout)
+    print(f"the champion: {model.settings}, {models.parameter_count(model):,} parameters")
+    metrics = course.take(settings, model.to(data.train.labels.device), data, folder)
+
+    model = models.load(folder / "model.pt", models.FashionNet, "this again").to(data.train.labels.device)
+    outputs = training.predict(model, data.test.images).cpu()
+    verdict.write(outputs, data.test, model.class_names, f"test pictures of {data.name}", folder)
+    mirrored = torch.logaddexp(outputs, training.predict(model, data.test.images.flip(3)).cpu()).argmax(1)
+    accuracy = 100 * (mirrored == data.test.labels.cpu()).float().mean().item()
+    metrics |= {"mirrored_test_accuracy": accuracy}
+    experiment.write_json(folder / "metrics.json", metrics)
+    print(f"{data.name}: {metrics['test_accuracy']:.2f} % right, {accuracy:.2f} with a second look in a mirror")
+    return metrics

@@ -1,0 +1,148 @@
+"""Worker processes of one thread each, which train what a study has to train; the parent alone speaks to the database.
+
+A worker gets a job, sends a row after each epoch and hears whether to go on. One that dies is replaced, and its job
+goes on from the family's file; one whose parent dies ends at its next row.
+"""
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing import connection
+from pathlib import Path
+
+import torch
+from optuna.trial import FrozenTrial
+from tqdm import tqdm
+
+import ledger
+import search
+from experiment import Failure
+from ledger import Job, Ledger
+from search import Settings
+
+DEATHS = 3  # of workers at one job, after which the job is to blame
+
+
+class Worker:
+    """A process and what it is at."""
+
+    def __init__(self, *task):
+        context = multiprocessing.get_context("spawn")
+        self.job, self.is_free = None, False  # not free before it has said so
+        self.pipe, far = context.Pipe()
+        self.process = context.Process(target=work, args=(far, *task), daemon=True)
+        self.process.start()
+        far.close()  # or the death of the process would not end the pipe
+
+    def give(self, job: Job) -> None:
+        self.job, self.is_free = job, False
+        with contextlib.suppress(ConnectionError):  # it died; the next listening says so
+            self.pipe.send(job.configuration)
+
+    def answer(self, go_on: bool) -> None:
+        with contextlib.suppress(ConnectionError):  # it died; the next listening says so
+            self.pipe.send(go_on)
+
+    def listen(self) -> tuple:
+        """(kind, content) of what the worker says; 'died' if it can say nothing any more."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, ConnectionError):
+            self.process.join()
+            return "died", self.process.exitcode
+
+    def end(self) -> None:
+        self.pipe.close()  # which ends one that listens
+        if not self.is_free:
+            self.process.terminate()
+        self.process.join()
+
+
+def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder: Path, device: torch.device) -> None:
+    """What a worker does all its life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too, but the parent decides
+    torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its default is a semaphore, which a process that is ended leaves behind
+    try:
+        data = search.data(settings, data_dir).to(device)
+        while True:
+            pipe.send(("free", None))
+            configuration = pipe.recv()
+            try:
+                for row in search.learn(configuration, settings, data, folder):
+                    pipe.send(("row", row))
+                    if not pipe.recv():
+                        break
+            except (Failure, torch.OutOfMemoryError) as failure:
+                pipe.send(("failed", str(failure).splitlines()[0]))
+    except (Failure, OSError) as failure:
+        if not isinstance(failure, ConnectionError):  # the parent is gone
+            pipe.send(("broken", str(failure)))
+    except EOFError:
+        pass  # likewise
+
+
+def run(book: Ledger, count: int, *task) -> Iterator[tuple[dict | None, list[FrozenTrial]]]:
+    """Let `count` workers do what is left of the study, other machines' share excepted.
+
+    Yields:
+        after each epoch, and after a failure, the epoch's row or None, and the trials that ended with it.
+
+    Raises:
+        Failure: a worker cannot do its work, whatever the configuration.
+    """
+    jobs = sum(any(map(ledger.is_open, members)) for members in book.families())
+    workers = [Worker(*task) for _ in range(min(count, jobs))]
+    deaths: dict[str, int] = {}
+    beaten = time.monotonic()
+    try:
+        while True:
+            for worker in workers:
+                if worker.is_free and (job := worker.job or book.take()):
+                    worker.give(job)
+            busy = {worker.pipe: worker for worker in workers if not worker.is_free}
+            if not busy:
+                if not any(map(ledger.is_open, book.trials())):
+                    return
+                time.sleep(ledger.BEAT)  # what is left is at work elsewhere
+                continue
+            for pipe in connection.wait(list(busy), timeout=ledger.BEAT):
+                worker = busy[pipe]
+                kind, content = worker.listen()
+                if kind == "row":
+                    ended = book.record(worker.job, content)
+                    yield content, ended
+                    go_on = bool(worker.job.trials)
+                    worker.answer(go_on)
+                    worker.job = worker.job if go_on else None
+                elif kind == "free":
+                    worker.is_free = True
+                elif kind == "failed":
+                    yield None, book.fail(worker.job, content)
+                    worker.job = None
+                elif kind == "broken":
+                    raise Failure(content)
+                else:
+                    job = worker.job
+                    what = f"trial {job.number}" if job else "the search"
+                    deaths[what] = deaths.get(what, 0) + 1
+                    workers[workers.index(worker)] = worker = Worker(*task)
+                    worker.job = job
+                    if deaths[what] < DEATHS:
+                        tqdm.write(f"a worker died (exit code {content}): another goes on with {what}")
+                        continue
+                    reason = f"its worker died {DEATHS} times (exit code {content}): too little memory?"
+                    if job is None:
+                        raise Failure(f"{reason} use fewer --workers")
+                    yield None, book.fail(job, reason)
+                    worker.job = None
+            if time.monotonic() - beaten > ledger.BEAT:
+                book.beat()
+                beaten = time.monotonic()
+    finally:
+        for worker in workers:
+            worker.end()
+        book.release()

@@ -1,0 +1,141 @@
+"""Search the best network for pictures of clothes (Fashion-MNIST) among the report's 1,296 configurations.
+
+    python fashion_grid_search.py                          the report's search: 75 of them at random, hours
+    python fashion_grid_search.py --pictures 5000          a look at it: a tenth of the training pictures
+    python fashion_grid_search.py --dry-run                the grid, the sample, and how long it will take here
+    python fashion_grid_search.py --preset cheap           beyond the report: pruned, normalised, one-cycle; minutes
+    python fashion_grid_search.py --sampler tpe --pruner hyperband --study clever       what Optuna finds
+    python fashion_grid_search.py --storage postgresql+psycopg://user@host/database     on several machines at once
+    python fashion_grid_search.py --champion               train the best configuration found by the best recipe
+
+Stopped however, the same command goes on. Watch with: optuna-dashboard sqlite:///outputs/fashion_grid_search/study.db
+
+Writes to outputs/fashion_grid_search/: results.csv (a row per trial, the best on validation first), dimensions.png,
+coordinates.png, importances.png, progress.png, times.png, study.db and families/ (what goes on needs). With --champion
+model.pt, checkpoint.pt, config.json, history.csv, losses.csv, metrics.json, losses.png, accuracies.png,
+predictions.png, confusion.png, mistakes.png, classes.csv.
+"""
+
+import calm  # noqa: F401, before all else
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+import champion
+import charts
+import crew
+import experiment
+import ledger
+import loaders
+import plots
+import search
+from experiment import option
+from ledger import Ledger
+from search import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(experiment.Common, Settings):
+    preset: str = option("report", "any flag overrides it; defaults shown are of report", choices=("report", "cheap"))
+    trials: int = option(75, "over all workers, machines and restarts; the grid sampler takes every one", least=1)
+    study: str = option("fashion", "the name of the study in the database")
+    storage: str = option("", "the database's URL; without it study.db in the output folder")
+    workers: int = option(0, "processes of one thread each; 0: one per core", least=0, most=1024)
+    dry_run: bool = option(False, "print the grid and an estimate, train nothing")
+    champion: bool = option(False, "train the best configuration found, or the default one, by the best recipe")
+    output_dir: Path = option(Path("outputs/fashion_grid_search"), "where the files go")
+
+
+PRESETS = {
+    "report": Config(),
+    "cheap": Config(
+        preset="cheap", study="cheap", trials=6, max_batch_size=128, max_epochs=5, pruner="hyperband", optimizer="muon",
+        schedule="one-cycle", batch_norm=3,
+    ),
+}  # fmt: skip
+
+
+def main(config: Config) -> pd.DataFrame | dict | None:
+    """Task 4 of the report, in order; returns the results, or the champion's metrics."""
+    device, folder = experiment.begin(config)
+    plots.begin(config.show)
+    settings = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
+
+    # the grid, as the report prints it
+    print("The grid:")
+    for name, values in search.dimensions(settings).items():
+        print(f"  {name:14} {', '.join(f'{value:g}' for value in values)}")
+    print(f"{len(search.grid(settings)):,} configurations, {len(search.plan(settings, config.trials)):,} to try")
+    data = search.data(settings, config.data_dir)
+    print(
+        f"{data.name}: {len(data.train):,} to learn from, {len(data.valid):,} to rank by, {len(data.test):,} to report"
+    )
+    workers = config.workers or experiment.cores()
+    if config.dry_run:
+        print_estimate(settings, config.trials, workers, data.to(device))
+        return None
+
+    # the study: whatever of it is not done yet, here or elsewhere
+    url = config.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
+    book = Ledger(url, config.study, settings, config.trials)
+    if config.champion:
+        return champion.train(config, ledger.results(book.trials()), data.to(device), folder)
+    families = folder / "families"
+    experiment.output_folder(families)
+    watch(book, workers, config, settings, config.data_dir, families, device)
+
+    # what came out: the table, and pictures of it
+    table = ledger.results(book.trials())
+    experiment.write_csv(folder / "results.csv", table)
+    print(f"\nThe best of {len(table)}, {data.name}:\n{table.head(10).round(4).to_string()}")
+    draw(table, book, data.name, folder)
+    print(f"\neverything is in {folder}/")
+    if config.show:
+        plots.show()
+    return table
+
+
+def watch(book: Ledger, workers: int, config: Config, *task) -> None:
+    """Run the workers under a progress bar: epochs, trials, the best so far, the time left over all trials."""
+    (learned, total), open_ones = book.progress(), sum(map(ledger.is_open, book.trials()))
+    best = ledger.results(book.trials()).valid_acc.max() if open_ones < len(book.plan) else 0
+    print(f"{len(book.plan) - open_ones} of {len(book.plan)} trials are done, {total - learned} epochs are left")
+    with tqdm(total=total, initial=learned, unit=" epochs", disable=config.quiet or None) as bar:
+        for _, ended in crew.run(book, workers, *task):
+            for trial in ended:
+                tqdm.write(ledger.describe(trial))
+                best = max(best, trial.value or 0)
+            bar.update()
+            if ended:  # here; others may have ended elsewhere
+                bar.n, bar.total = book.progress()
+                open_ones = sum(map(ledger.is_open, book.trials()))
+            bar.set_postfix_str(f"{len(book.plan) - open_ones}/{len(book.plan)} trials, best {best:.2f} %")
+
+
+def print_estimate(settings: Settings, trials: int, workers: int, data: loaders.Data) -> None:
+    """What the search would take on this machine."""
+    torch.set_num_threads(1)
+    separate, together, seconds = search.estimate(settings, trials, data)
+    print(f"{separate:,} epochs one by one, {together:,} where one run serves a family, before any pruning")
+    minutes = seconds / 60
+    print(f"about {minutes:.0f} minutes of one thread, {minutes / workers:.0f} with {workers} workers")
+
+
+def draw(table: pd.DataFrame, book: Ledger, name: str, folder: Path) -> None:
+    """The search in pictures, once two trials are complete."""
+    if sum(table.state == "complete") < 2:
+        return
+    varied = [dimension for dimension in search.DIMENSIONS if table[dimension].nunique() > 1]
+    title = f"{len(table)} configurations on {name}"
+    plots.save(charts.dimensions(table, search.DIMENSIONS, title), folder / "dimensions.png")
+    plots.save(charts.coordinates(table, varied, title), folder / "coordinates.png")
+    plots.save(charts.importances(book.importances(), f"What decides: {title}"), folder / "importances.png")
+    plots.save(charts.progress(table, title), folder / "progress.png")
+    plots.save(charts.times(table, title), folder / "times.png")
+
+
+if __name__ == "__main__":
+    experiment.launch(main, Config, PRESETS)

@@ -1,0 +1,326 @@
+"""The study in its database: which trials there are, who is at work on which, what came of each.
+
+Optuna keeps trials and suggests configurations, prunes and ranks. Beside its tables stands one of ours, `claims`, since
+Optuna's own hand-out of trials is not exclusive on SQLite: a job belongs to whoever inserted its row, who then counts
+up its beat; a row whose beat has stood still for STALE seconds is taken over by an update that only one can win. So no
+trial is run twice, and none is lost when a machine is. Every clock is the observer's own, none are compared.
+"""
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import optuna
+import pandas as pd
+import sqlalchemy
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import exc
+
+import patience
+import search
+from experiment import Failure
+from search import Configuration, Settings
+
+BEAT, STALE = 5.0, 30.0  # seconds between signs of life; without one before others take over
+LOCK_WAIT = 20  # seconds SQLite waits for another writer
+PREPARING = -1  # the job of writing the plan into the database
+TREE_SEED = 1_000_003  # a prime, so that no two (seed, trial) draw alike
+CLAIMS = sqlalchemy.Table(
+    "claims",
+    sqlalchemy.MetaData(),
+    sqlalchemy.Column("study", sqlalchemy.String(512), primary_key=True),
+    sqlalchemy.Column("job", sqlalchemy.Integer, primary_key=True, autoincrement=False),
+    sqlalchemy.Column("worker", sqlalchemy.String(256), nullable=False),
+    sqlalchemy.Column("beat", sqlalchemy.Integer, nullable=False),
+)
+Result = TypeVar("Result")
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@dataclass
+class Job:
+    """One run of training: the trials it answers for, and the configuration of the longest."""
+
+    number: int  # of its first trial
+    trials: dict[int, int]  # trial number -> epochs, of those not yet finished
+    configuration: Configuration
+
+
+class Ledger:
+    """One study, as one process sees it."""
+
+    def __init__(self, url: str, name: str, settings: Settings, trials: int):
+        """Open the study, or begin it.
+
+        Raises:
+            Failure: the database cannot be had, or holds another search under this name.
+        """
+        self.url, self.name, self.settings = url, name, settings
+        self.me = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns()}"
+        self.seen: dict[int, tuple] = {}  # job -> (worker, beat, when I first saw that beat)
+        self.mine: set[int] = set()  # jobs taken and not yet done
+        self.plan = search.plan(settings, trials)
+        self._patiently(self._open, patience.AT_START)
+
+    def take(self) -> Job | None:
+        """A job that nobody else has, or None while there is none."""
+        return self._patiently(self._take)
+
+    def record(self, job: Job, row: dict) -> list[FrozenTrial]:
+        """Report an epoch to the job's trials, and end those that are complete with it or pruned after it.
+
+        The job keeps the others; with none it is done. It has none either when somebody else has taken it over.
+
+        Returns:
+            the trials that ended.
+        """
+        if not self._patiently(lambda: self._is_mine(job.number)):
+            job.trials.clear()
+        return self._end(job, lambda number: self._report(number, job.trials[number], row))
+
+    def fail(self, job: Job, reason: str) -> list[FrozenTrial]:
+        """End what is left of the job; the trials keep the reason."""
+        return self._end(job, lambda number: self._finish(number, TrialState.FAIL, {"reason": reason}))
+
+    def beat(self) -> None:
+        """A sign of life, for all jobs of this process."""
+        mine = CLAIMS.update().where(CLAIMS.c.study == self.name, CLAIMS.c.worker == self.me)
+        self._patiently(lambda: self._execute(mine.values(beat=CLAIMS.c.beat + 1)))
+
+    def release(self) -> None:
+        """Let go of all jobs of this process at once, so that others need not wait until they are stale."""
+        with contextlib.suppress(exc.SQLAlchemyError):
+            self._execute(CLAIMS.delete().where(CLAIMS.c.study == self.name, CLAIMS.c.worker == self.me))
+
+    def trials(self) -> list[FrozenTrial]:
+        """Those of the plan, in order; not what a greater plan may have added."""
+        return self._patiently(lambda: self.study.get_trials(deepcopy=False))[: len(self.plan)]
+
+    def families(self) -> list[list[FrozenTrial]]:
+        """The trials, together those that one run answers for."""
+        groups = {}
+        for trial in self.trials():
+            planned = self.plan[trial.number]
+            key = trial.number if planned is None else search.family(planned, self.settings)
+            groups.setdefault(key, []).append(trial)
+        return list(groups.values())
+
+    def progress(self) -> tuple[int, int]:
+        """Epochs learned so far, and in all; a trial that has no configuration yet counts with the mean of the grid."""
+        choices = search.dimensions(self.settings)["epochs"]
+        learned = total = 0
+        for members in self.families():
+            went = max(trial.last_step or 0 for trial in members)
+            asked = (trial.params.get("epochs", sum(choices) / len(choices)) for trial in members if is_open(trial))
+            learned, total = learned + went, total + max(asked, default=went)
+        return learned, round(total)
+
+    def importances(self) -> dict[str, float]:
+        """Of each dimension for the accuracy, 0 to 1 (PED-ANOVA: Watanabe, Bansal and Hutter, 2023)."""
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+
+    def _open(self) -> None:
+        connect = {"timeout": LOCK_WAIT} if self.url.startswith("sqlite") else {"connect_timeout": 10}
+        self.storage = RDBStorage(self.url, engine_kwargs={"connect_args": connect, "pool_pre_ping": True})
+        if self.url.startswith("sqlite"):
+            self._hurry_sqlite()
+        CLAIMS.metadata.create_all(self.storage.engine)
+        pruner = {
+            "none": optuna.pruners.NopPruner(),
+            "hyperband": optuna.pruners.HyperbandPruner(max_resource=self.settings.max_epochs),
+        }[self.settings.pruner]
+        self.study = optuna.create_study(
+            storage=self.storage, study_name=self.name, direction="maximize", load_if_exists=True, pruner=pruner
+        )
+        self.study_id = self.storage.get_study_id_from_name(self.name)
+        while not self._write_plan():
+            time.sleep(0.2)  # another process is at it
+
+    def _hurry_sqlite(self) -> None:
+        """Let SQLite not wait for the disk at every step; what a power cut takes from it is still in the families."""
+        engine = self.storage.engine
+
+        def begin(connection: Any, _: Any) -> None:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+
+        sqlalchemy.event.listen(engine, "connect", begin)
+        engine.dispose()  # those made before
+
+    def _write_plan(self) -> bool:
+        """See that the database has every trial of the plan, before any is begun; False while somebody else does it."""
+        now, then = asdict(self.settings), self.study.user_attrs.get("settings")
+        missing = self.plan[len(self.study.get_trials(deepcopy=False)) :]
+        if then == now and not missing:
+            return True
+        if then != now and (then is not None or self.study.get_trials(deepcopy=False)):
+            then = then or {}
+            changed = [f"--{name.replace('_', '-')} {then.get(name)}" for name in now if now[name] != then.get(name)]
+            raise Failure(
+                f"study {self.name} in {patience.shown(self.url)} is another search: "
+                f"give {' '.join(changed)}, or another --study"
+            )
+        if not self._claim(PREPARING):
+            return False
+        self.study.set_user_attr("settings", now)
+        for configuration in self.plan[len(self.study.get_trials(deepcopy=False)) :]:
+            self.study.add_trial(
+                optuna.trial.create_trial(
+                    state=TrialState.WAITING,
+                    params=configuration or {},
+                    distributions=distributions(self.settings) if configuration else {},
+                )
+            )
+        self._free(PREPARING)
+        return True
+
+    def _take(self) -> Job | None:
+        for members in self.families():
+            first = members[0].number
+            if first in self.mine or not any(map(is_open, members)) or not self._claim(first):
+                continue
+            # asked again, as it may have been finished before it became mine
+            numbers = [trial.number for trial in members if is_open(self.storage.get_trial(self._id(trial.number)))]
+            for number in numbers:
+                self.storage.set_trial_state_values(self._id(number), TrialState.RUNNING)
+            if numbers:
+                configurations = {number: self.plan[number] or self._suggest(number) for number in numbers}
+                longest = max(configurations.values(), key=lambda configuration: configuration["epochs"])
+                self.mine.add(first)
+                return Job(first, {number: c["epochs"] for number, c in configurations.items()}, longest)
+            self._free(first)
+        return None
+
+    def _suggest(self, number: int) -> Configuration:
+        """The tree of Parzen estimators' choice, after all trials so far; what is at work counts as bad."""
+        seed = (TREE_SEED * self.settings.seed + number) % 2**32
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        trial = optuna.Trial(self.study, self._id(number))
+        chosen = {}
+        for name, kind in distributions(self.settings).items():
+            if isinstance(kind, CategoricalDistribution):
+                chosen[name] = trial.suggest_categorical(name, kind.choices)
+            else:
+                suggest = trial.suggest_int if isinstance(kind, IntDistribution) else trial.suggest_float
+                chosen[name] = suggest(name, kind.low, kind.high, step=kind.step)
+        return chosen
+
+    def _end(self, job: Job, action: Callable[[int], FrozenTrial | None]) -> list[FrozenTrial]:
+        """Do it to each trial of the job; give back those that it ended, and the claim when none is left."""
+        ended = []
+        for number in list(job.trials):
+            trial = self._patiently(lambda number=number: action(number))
+            if trial is not None:
+                ended.append(trial)
+                del job.trials[number]
+        if not job.trials:
+            self._patiently(lambda: self._free(job.number))
+        return ended
+
+    def _report(self, number: int, epochs: int, row: dict) -> FrozenTrial | None:
+        """The trial, if it has ended with this epoch."""
+        trial_id = self._id(number)
+        self.storage.set_trial_intermediate_value(trial_id, row["epoch"], row["valid_accuracy"])
+        results = {"test_acc": row["test_accuracy"], "time_sec": row["seconds"]}
+        if row["epoch"] == epochs:
+            return self._finish(number, TrialState.COMPLETE, results, row["valid_accuracy"])
+        if self.study.pruner.prune(self.study, self.storage.get_trial(trial_id)):
+            return self._finish(number, TrialState.PRUNED, results)
+        return None
+
+    def _finish(self, number: int, state: TrialState, results: dict, value: float | None = None) -> FrozenTrial:
+        for name, result in results.items():
+            self.storage.set_trial_user_attr(self._id(number), name, result)
+        return self.study.tell(number, value, state, skip_if_finished=True)
+
+    def _id(self, number: int) -> int:
+        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+
+    def _claim(self, job: int) -> bool:
+        """Make the job mine, unless somebody who gives signs of life has it."""
+        here = (CLAIMS.c.study == self.name) & (CLAIMS.c.job == job)
+        row = self._execute(sqlalchemy.select(CLAIMS.c.worker, CLAIMS.c.beat).where(here))
+        if not row:
+            try:
+                self._execute(CLAIMS.insert().values(study=self.name, job=job, worker=self.me, beat=0))
+            except exc.IntegrityError:  # somebody was faster
+                return False
+            return True
+        worker, beat = row[0]
+        if worker == self.me:
+            return True
+        if self.seen.get(job, ())[:2] != (worker, beat):
+            self.seen[job] = worker, beat, time.monotonic()
+        if time.monotonic() - self.seen[job][2] < STALE:
+            return False
+        same = here & (CLAIMS.c.worker == worker) & (CLAIMS.c.beat == beat)
+        return self._execute(CLAIMS.update().where(same).values(worker=self.me, beat=0)) == 1
+
+    def _is_mine(self, job: int) -> bool:
+        here = (CLAIMS.c.study == self.name) & (CLAIMS.c.job == job) & (CLAIMS.c.worker == self.me)
+        return bool(self._execute(sqlalchemy.select(CLAIMS.c.beat).where(here)))
+
+    def _free(self, job: int) -> None:
+        here = (CLAIMS.c.study == self.name) & (CLAIMS.c.job == job) & (CLAIMS.c.worker == self.me)
+        self._execute(CLAIMS.delete().where(here))
+        self.mine.discard(job)
+
+    def _execute(self, statement: sqlalchemy.Executable) -> Any:
+        """In a transaction of its own: the rows of a selection, the count of rows of a change."""
+        with self.storage.engine.begin() as connection:
+            result = connection.execute(statement)
+            return result.all() if result.returns_rows else result.rowcount
+
+    def _patiently(self, action: Callable[[], Result], seconds: float | None = None) -> Result:
+        return patience.insist(action, self.url, seconds or patience.MEANWHILE)
+
+
+def distributions(settings: Settings) -> dict[str, BaseDistribution]:
+    """What each dimension is to Optuna; each but the learning rate goes in steps of its least value."""
+    kinds = {}
+    for name, values in search.dimensions(settings).items():
+        if name == "learning_rate":
+            kinds[name] = CategoricalDistribution(values)
+        else:
+            kind = FloatDistribution if isinstance(values[0], float) else IntDistribution
+            kinds[name] = kind(values[0], values[-1], step=values[0])
+    return kinds
+
+
+def is_open(trial: FrozenTrial) -> bool:
+    return not trial.state.is_finished()
+
+
+def results(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+    """A row per trial that is complete or pruned, the best on validation first; the report's columns and two more.
+
+    A pruned trial stands there with the epochs it went. time_sec is what the trial's epochs took, also where it
+    shared them with others: the time of a run of its own.
+    """
+    rows = []
+    for trial in trials:
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            row = {"trial": trial.number, **trial.params, "epochs": trial.last_step}
+            row |= {"valid_acc": trial.value} | {name: trial.user_attrs[name] for name in ("test_acc", "time_sec")}
+            rows.append(row | {"state": trial.state.name.lower()})
+    columns = [*search.DIMENSIONS, "valid_acc", "test_acc", "time_sec", "state"]
+    table = pd.DataFrame(rows, columns=["trial", *columns]).set_index("trial")
+    return table.sort_values("valid_acc", ascending=False, kind="stable")
+
+
+def describe(trial: FrozenTrial) -> str:
+    """A finished trial in a line: its configuration, and what came of it."""
+    names = ", ".join(f"{name.replace('_', ' ')} {trial.params[name]:g}" for name in search.DIMENSIONS)
+    if trial.state == TrialState.FAIL:
+        return f"trial {trial.number}: {names}: failed, {trial.user_attrs['reason']}"
+    test = trial.user_attrs["test_acc"]
+    result = f"valid {trial.value:.2f} %" + ("" if test is None else f", test {test:.2f} %")
+    pruned = f", pruned after epoch {trial.last_step}" if trial.state == TrialState.PRUNED else ""
+    return f"trial {trial.number}: {names}: {result}, {trial.user_attrs['time_sec']:.0f} s{pruned}"

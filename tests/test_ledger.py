@@ -1,0 +1,251 @@
+"""The study in its database: no trial twice, none lost, whatever dies; and one clear line for what goes wrong."""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import experiment
+import ledger
+import patience
+import search
+from ledger import Job, Ledger
+from search import Settings
+
+SMALL = Settings(max_conv_layers=2, max_linear_layers=2, max_epochs=10)
+
+
+@pytest.fixture
+def url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path / 'study ä.db'}"
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    monkeypatch.setattr(ledger, "STALE", 0.3)
+    monkeypatch.setattr(ledger, "LOCK_WAIT", 0.2)
+    monkeypatch.setattr(patience, "AT_START", 0.8)
+    monkeypatch.setattr(patience, "MEANWHILE", 0.8)
+
+
+def row(epoch: int, accuracy: float = 80.0) -> dict:
+    return {
+        "epoch": epoch, "valid_accuracy": accuracy, "seconds": 2.0 * epoch,
+        "test_accuracy": accuracy - 1 if epoch % 5 == 0 else None,
+    }  # fmt: skip
+
+
+def learn(book: Ledger, job: Job, accuracy: float = 80.0) -> list[int]:
+    """Give a job all its epochs; the numbers of the trials that ended, in order."""
+    ended = []
+    for epoch in range(1, max(job.trials.values()) + 1):
+        ended += [trial.number for trial in book.record(job, row(epoch, accuracy))]
+    return ended
+
+
+def finish(book: Ledger) -> list[int]:
+    ended = []
+    while job := book.take():
+        ended += learn(book, job, 80 + job.number / 10)
+    return ended
+
+
+@pytest.mark.parametrize("sampler", ["random", "grid", "tpe"])
+def test_every_trial_ends_once(url, sampler):
+    settings = Settings(sampler=sampler, max_conv_layers=1, max_linear_layers=2, max_dropout=0.1, max_hidden_units=64)
+    settings = Settings(**vars(settings) | {"max_batch_size": 32, "max_epochs": 10})
+    book = Ledger(url, "s", settings, 9)
+    ended = finish(book)
+    count = 12 if sampler == "grid" else 9
+    assert sorted(ended) == list(range(count)) and book.take() is None
+    table = ledger.results(book.trials())
+    assert len(table) == count and (table.state == "complete").all() and table.valid_acc.is_monotonic_decreasing
+    assert list(table.columns) == [*search.DIMENSIONS, "valid_acc", "test_acc", "time_sec", "state"]
+    assert (table.time_sec == 2 * table.epochs).all(), "what a run of its own would take"
+    if sampler != "tpe":
+        for number, planned in enumerate(search.plan(settings, 9)):
+            assert table.loc[number, list(planned)].to_dict() == planned
+    learned, total = book.progress()
+    assert learned == total
+    shares = book.importances()
+    assert sum(shares.values()) == pytest.approx(1) and shares
+
+
+def test_a_prolonged_study_keeps_what_is_done(url):
+    first = finish(Ledger(url, "s", SMALL, 4))
+    more = Ledger(url, "s", SMALL, 10)
+    assert sorted(first + finish(more)) == list(range(10))
+    fewer = Ledger(url, "s", SMALL, 4)
+    assert fewer.take() is None and len(fewer.trials()) == 4
+    assert len(more.study.get_trials()) == 10
+
+
+def test_two_machines_never_have_the_same(url):
+    books = [Ledger(url, "s", SMALL, 16) for _ in range(2)]
+    ended, errors = [], []
+
+    def work(book: Ledger) -> None:
+        try:
+            ended.extend(finish(book))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(book,)) for book in books]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        for book in books:
+            book.beat()
+        time.sleep(0.05)
+    assert not errors and sorted(ended) == list(range(16))
+
+
+def test_a_dead_machine_s_job_is_taken_over_and_a_live_one_s_is_not(url):
+    dead, live, heir = (Ledger(url, "s", Settings(max_epochs=5), 2) for _ in range(3))
+    jobs = dead.take(), live.take()
+    assert {job.number for job in jobs} == {0, 1} and heir.take() is None
+    dead.record(jobs[0], row(1))
+    deadline = time.monotonic() + 5
+    while (taken := heir.take()) is None and time.monotonic() < deadline:
+        live.beat()
+        time.sleep(0.05)
+    assert taken.number == jobs[0].number and taken.trials == {jobs[0].number: 5}
+    assert heir.take() is None
+    assert dead.record(jobs[0], row(2)) == [] and not jobs[0].trials, "it was only slow, and learns that it lost"
+    assert sorted(learn(heir, taken) + learn(live, jobs[1])) == [0, 1]
+    assert {trial.state for trial in heir.trials()} == {TrialState.COMPLETE}
+    assert all(len(trial.intermediate_values) == 5 for trial in heir.trials())
+
+
+def test_what_is_released_is_free_at_once(url):
+    one, other = (Ledger(url, "s", Settings(max_epochs=5), 1) for _ in range(2))
+    assert one.take() and other.take() is None
+    one.release()
+    assert other.take().number == 0
+
+
+def test_one_run_answers_for_a_family(url):
+    settings = Settings(sampler="grid", max_conv_layers=1, max_linear_layers=1, max_dropout=0.1, max_hidden_units=64)
+    settings = Settings(**vars(settings) | {"max_batch_size": 32})
+    book = Ledger(url, "s", settings, 1)
+    job = book.take()
+    assert job.configuration["epochs"] == 20 and sorted(job.trials.values()) == [5, 10, 15, 20]
+    by_epochs = {epochs: number for number, epochs in job.trials.items()}
+    for epoch in range(1, 21):
+        ended = [trial.number for trial in book.record(job, row(epoch))]
+        assert ended == ([by_epochs[epoch]] if epoch in by_epochs else [])
+    assert book.take().number != job.number
+
+
+def test_hyperband_ends_what_lags_behind(url):
+    settings = Settings(**vars(SMALL) | {"pruner": "hyperband"})
+    book, lengths = Ledger(url, "s", settings, 16), {}
+    while job := book.take():
+        accuracy = 90.0 if job.number < 3 else 50.0
+        learn(book, job, accuracy)
+    for trial in book.trials():
+        lengths.setdefault(trial.state, []).append(trial.last_step)
+    assert len(lengths[TrialState.PRUNED]) >= 5 and max(lengths[TrialState.PRUNED]) < 10
+    assert all(trial.state == TrialState.COMPLETE for trial in book.trials()[:1])
+    table = ledger.results(book.trials())
+    assert (table[table.state == "pruned"].epochs < 10).all() and len(table) == 16
+    assert "pruned after epoch" in ledger.describe(next(t for t in book.trials() if t.state == TrialState.PRUNED))
+
+
+def test_the_tree_s_choice_goes_where_it_was_good(url):
+    book = Ledger(url, "s", Settings(sampler="tpe", max_epochs=5), 30)
+    rates = []
+    while job := book.take():
+        rate = job.configuration["learning_rate"]
+        rates.append(rate)
+        learn(book, job, {0.01: 60.0, 0.001: 90.0, 0.0001: 70.0}[rate] - job.configuration["conv_layers"])
+    assert rates[15:].count(0.001) >= 10
+
+
+def test_a_failed_trial_is_named_and_the_rest_goes_on(url):
+    book = Ledger(url, "s", Settings(max_epochs=5), 3)
+    (failed,) = book.fail(book.take(), "the loss is nan")
+    line = ledger.describe(failed)
+    assert f"trial {failed.number}:" in line and line.endswith("failed, the loss is nan") and "\n" not in line
+    assert len(finish(book)) == 2 and len(ledger.results(book.trials())) == 2
+    assert book.take() is None, "it is not tried again"
+
+
+def test_another_search_under_the_same_name(url):
+    Ledger(url, "s", SMALL, 3)
+    with pytest.raises(
+        experiment.Failure, match=r"study s .* another search: give --max-epochs 10, or another"
+    ) as told:
+        Ledger(url, "s", Settings(**vars(SMALL) | {"max_epochs": 15}), 3)
+    assert "\n" not in str(told.value)
+    Ledger(url, "another", Settings(), 3)
+    optuna.create_study(storage=url, study_name="foreign").enqueue_trial({"x": 1})
+    with pytest.raises(experiment.Failure, match=r"study foreign .* another search"):
+        Ledger(url, "foreign", SMALL, 3)
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ("nonsense", "Could not parse"),
+        ("oracle2://host/db", "Can't load plugin"),
+        ("postgresql+asyncfoo://host/db", "Can't load plugin"),
+        ("mysql+mysqldb://host/db", "install appropriate"),
+        ("sqlite:////no/such/folder/study.db", "unable to open"),
+    ],
+)
+def test_a_url_that_leads_nowhere(bad, told):
+    with pytest.raises(experiment.Failure, match=told) as failure:
+        Ledger(bad, "s", SMALL, 1)
+    assert "\n" not in str(failure.value) and "--storage" in str(failure.value)
+
+
+def test_a_database_that_is_down(capsys):
+    with pytest.raises(experiment.Failure, match=r"did not answer for 1 s .*see that it runs") as failure:
+        Ledger("postgresql+psycopg://someone:secret@127.0.0.1:9/clothes", "s", SMALL, 1)
+    assert "secret" not in str(failure.value) and "\n" not in str(failure.value)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 and "does not answer" in lines[0] and "secret" not in lines[0]
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    (tmp_path / "study.db").write_text("a shopping list, long enough to be no empty file")
+    with pytest.raises(experiment.Failure, match=r"not a database.*choose another --storage"):
+        Ledger(f"sqlite:///{tmp_path / 'study.db'}", "s", SMALL, 1)
+
+
+def test_a_read_only_database(url, tmp_path):
+    Ledger(url, "s", SMALL, 3)
+    read_only = f"sqlite:///file:{next(tmp_path.glob('*.db'))}?mode=ro&uri=true"
+    with pytest.raises(experiment.Failure, match=r"readonly database.*choose another --storage"):
+        Ledger(read_only, "s", SMALL, 4)
+
+
+def test_a_locked_database_is_waited_for(url, tmp_path, capsys, monkeypatch):
+    book = Ledger(url, "s", SMALL, 3)
+    path = next(tmp_path.glob("*.db"))
+    with locked(path), pytest.raises(experiment.Failure, match=r"did not answer for 1 s .*locked"):
+        book.take()
+    assert "locked): trying again" in capsys.readouterr().out
+    monkeypatch.setattr(patience, "MEANWHILE", 20)
+    lock = locked(path)
+    lock.__enter__()
+    threading.Timer(1.5, lambda: lock.__exit__(None, None, None)).start()
+    assert len(finish(book)) == 3
+    assert "answers again" in capsys.readouterr().out
+
+
+@contextlib.contextmanager
+def locked(path: Path):
+    connection = sqlite3.connect(path, check_same_thread=False)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.close()

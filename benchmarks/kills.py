@@ -56,6 +56,7 @@ class Case:
     resumes: bool = True  # otherwise it begins anew
     finished: str = r"epoch (\d+)/"  # in what it prints: a piece of work that no kill may undo
     begun: str = BEGUN  # likewise one that is begun; empty where pieces have no order
+    is_random: bool = True  # and so has a seed
 
 
 TRAINING = f"--seed {SEED} --threads 1 --device cpu --quiet --epochs 3 --handwritten {{pictures}}"
@@ -67,7 +68,8 @@ CASES = {
         "--device cpu --quiet --dataset synthetic --pictures 100 --weights {weights}",
         resumes=False,
     ),
-}
+    "live_detect.py": Case("--headless --source {pictures} --digits {weights}", resumes=False, is_random=False),
+}  # the search is killed in tests/test_fashion_grid_search.py: its workers are processes of their own
 
 
 # the process that is killed
@@ -331,8 +333,8 @@ def bits(folder: Path) -> dict[str, str]:
         elif path.name == "metrics.json":
             metrics = json.loads(content)
             content = json.dumps({name: value for name, value in metrics.items() if "seconds" not in name}).encode()
-        elif path.name == "history.csv":
-            content = pd.read_csv(path).drop(columns="seconds").to_csv().encode()
+        elif path.suffix == ".csv":
+            content = pd.read_csv(path).drop(columns=["seconds", "milliseconds"], errors="ignore").to_csv().encode()
         digests[path.name] = hashlib.sha256(content).hexdigest()
     return digests
 

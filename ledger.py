@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import optuna
 import pandas as pd
 import sqlalchemy
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc
@@ -65,6 +65,7 @@ class Ledger:
         self.me = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns()}"
         self.seen: dict[int, tuple] = {}  # job -> (worker, beat, when I first saw that beat)
         self.mine: set[int] = set()  # jobs taken and not yet done
+        self.ids: dict[int, int] = {}  # trial number -> the database's
         self.plan = search.plan(settings, trials)
         self._patiently(self._open, patience.AT_START)
 
@@ -175,7 +176,7 @@ class Ledger:
                 optuna.trial.create_trial(
                     state=TrialState.WAITING,
                     params=configuration or {},
-                    distributions=distributions(self.settings) if configuration else {},
+                    distributions=search.distributions(self.settings) if configuration else {},
                 )
             )
         self._free(PREPARING)
@@ -204,7 +205,7 @@ class Ledger:
         self.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
         trial = optuna.Trial(self.study, self._id(number))
         chosen = {}
-        for name, kind in distributions(self.settings).items():
+        for name, kind in search.distributions(self.settings).items():
             if isinstance(kind, CategoricalDistribution):
                 chosen[name] = trial.suggest_categorical(name, kind.choices)
             else:
@@ -231,7 +232,7 @@ class Ledger:
         results = {"test_acc": row["test_accuracy"], "time_sec": row["seconds"]}
         if row["epoch"] == epochs:
             return self._finish(number, TrialState.COMPLETE, results, row["valid_accuracy"])
-        if self.study.pruner.prune(self.study, self.storage.get_trial(trial_id)):
+        if self.settings.pruner != "none" and self.study.pruner.prune(self.study, self.storage.get_trial(trial_id)):
             return self._finish(number, TrialState.PRUNED, results)
         return None
 
@@ -241,7 +242,10 @@ class Ledger:
         return self.study.tell(number, value, state, skip_if_finished=True)
 
     def _id(self, number: int) -> int:
-        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+        """The database's own number of a trial."""
+        if number not in self.ids:
+            self.ids[number] = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+        return self.ids[number]
 
     def _claim(self, job: int) -> bool:
         """Make the job mine, unless somebody who gives signs of life has it."""
@@ -280,18 +284,6 @@ class Ledger:
 
     def _patiently(self, action: Callable[[], Result], seconds: float | None = None) -> Result:
         return patience.insist(action, self.url, seconds or patience.MEANWHILE)
-
-
-def distributions(settings: Settings) -> dict[str, BaseDistribution]:
-    """What each dimension is to Optuna; each but the learning rate goes in steps of its least value."""
-    kinds = {}
-    for name, values in search.dimensions(settings).items():
-        if name == "learning_rate":
-            kinds[name] = CategoricalDistribution(values)
-        else:
-            kind = FloatDistribution if isinstance(values[0], float) else IntDistribution
-            kinds[name] = kind(values[0], values[-1], step=values[0])
-    return kinds
 
 
 def is_open(trial: FrozenTrial) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 import experiment
 import loaders
@@ -66,6 +67,18 @@ def dimensions(settings: Settings) -> dict[str, list]:
         "epochs": list(range(EPOCHS, settings.max_epochs + 1, EPOCHS)),
         "learning_rate": LEARNING_RATES[settings.optimizer],
     }
+
+
+def distributions(settings: Settings) -> dict[str, BaseDistribution]:
+    """What each dimension is to Optuna; each but the learning rate goes in steps of its least value."""
+    kinds = {}
+    for name, values in dimensions(settings).items():
+        if name == "learning_rate":
+            kinds[name] = CategoricalDistribution(values)
+        else:
+            kind = FloatDistribution if isinstance(values[0], float) else IntDistribution
+            kinds[name] = kind(values[0], values[-1], step=values[0])
+    return kinds
 
 
 def grid(settings: Settings) -> list[Configuration]:

@@ -41,7 +41,7 @@ def history(url: str, name: str, settings: Settings, count: int) -> None:
     """A study with so many finished trials."""
     study = optuna.create_study(storage=url, study_name=name, direction="maximize")
     study.set_user_attr("settings", dataclasses.asdict(settings))
-    kinds = ledger.distributions(settings)
+    kinds = search.distributions(settings)
     for one in search.plan(settings, count):
         reports = {epoch: 80.0 + epoch / 10 for epoch in range(1, one["epochs"] + 1)}
         study.add_trial(

@@ -116,6 +116,9 @@ def main(threads: str = "") -> None:
             row["search_cpu"] = sum(processors for _, processors in answers) / len(answers)
             rows += [results.say(row)] if turn >= 0 else []
 
+    for pipe in pipes:
+        pipe.send(None)
+
     longest = {}
     for one in chosen:
         key = search.family(one, Settings())

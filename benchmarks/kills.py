@@ -203,7 +203,7 @@ class Warm:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.kills", "serve"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "DISPLAY": "", "WAYLAND_DISPLAY": ""},
         )  # fmt: skip
 
     def __enter__(self) -> "Warm":

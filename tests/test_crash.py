@@ -333,7 +333,7 @@ FAILURES = {
         ("--source {}/pipe", 1, "pipe"),
         ("--source {}/empty folder", 1, "no pictures"),
         ("--source 99", 1, "camera 99"),
-        ("--record {}/nowhere/film.mp4", 1, "--record"),
+        ("--record {}/film.txt", 2, "film.txt"),
         ("--no-headless", 1, "--headless"),
     ],
 }  # the search's are in tests/test_fashion_grid_search.py and test_ledger.py

@@ -74,7 +74,7 @@ def find(folder: Path | None, data_dir: Path, every: bool) -> Source:
     names = [name for name in GREEK if name in known] + sorted(known - GREEK.keys())
     if len(names) < 2:
         raise Failure(
-            f"{folder} holds {len(names)} of the two folders and more it takes: one of pictures for each letter"
+            f"to tell letters apart takes two and more, {folder} has {len(names)}: give a folder of pictures for each"
         )
     return Source(names, np.stack([s.picture for s in samples]), [s.label for s in samples])
 

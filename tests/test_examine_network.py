@@ -278,7 +278,7 @@ def test_takes_other_networks_of_the_project(layers, tmp_path, monkeypatch, here
         network, names = OneConvolution, ("ankle boot", "T-shirt/top", "trouser")
     monkeypatch.setitem(models.NETWORKS, network.__name__, network)
     small = loaders.Data("letters", *[loaders.Split(s.images, s.labels % 3) for s in (drawn(120, 0),) * 3])
-    monkeypatch.setitem(examine_network.DATA, names, lambda data_dir, dataset: small)
+    monkeypatch.setattr(examine_network, "pictures_of", lambda names, config: small)
     torch.manual_seed(0)
     models.save(network(names), tmp_path / "model.pt")
     folder = tmp_path / "out"

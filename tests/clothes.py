@@ -5,6 +5,7 @@ A worker begins by importing the file its parent was started with, under another
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 root = Path(__file__).parent.parent
@@ -15,10 +16,6 @@ import loaders  # noqa: E402
 import patience  # noqa: E402
 import search  # noqa: E402
 
-ledger.BEAT, ledger.STALE, ledger.LOCK_WAIT = 0.2, 1.5, 1
-patience.AT_START, patience.MEANWHILE = 3.0, 60.0
-loaders.VALID = 200
-
 
 def fashion(data_dir: Path) -> loaders.Data:
     """Eight hundred drawn digits in the place of clothes."""
@@ -27,9 +24,21 @@ def fashion(data_dir: Path) -> loaders.Data:
     return data
 
 
-loaders.fashion = fashion
-if "LOST" in os.environ:
-    search.LEARNING_RATES["adam"] = [1e30, 0.001]
+def pretend(put: Callable[[object, str, object], None]) -> None:
+    """Little data and little patience, put in place by `setattr`, or by a test's own that takes it back."""
+    put(ledger, "BEAT", 0.2)
+    put(ledger, "STALE", 1.5)
+    put(ledger, "LOCK_WAIT", 1)
+    put(patience, "AT_START", 3.0)
+    put(patience, "MEANWHILE", 60.0)
+    put(loaders, "VALID", 200)
+    put(loaders, "fashion", fashion)
+
+
+if __name__ != "clothes":  # not where a test imports it
+    pretend(setattr)
+    if "LOST" in os.environ:
+        search.LEARNING_RATES["adam"] = [1e30, 0.001]
 if __name__ == "__main__":
     import experiment
     import fashion_grid_search as script

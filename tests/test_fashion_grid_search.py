@@ -90,12 +90,13 @@ def test_writes_what_the_docstring_promises(finished):
     assert "Traceback" not in said and "leaked" not in said and "it/s" not in said
 
 
-def test_results_are_those_of_separate_runs(finished):
+def test_results_are_those_of_separate_runs(finished, monkeypatch):
     """Against `search.learn` here, in one process: sharing, workers and the database change no bit."""
     folder, said = finished
     table = pd.read_csv(folder / "results.csv", index_col="trial")
     assert table.valid_acc.is_monotonic_decreasing and sorted(table.index) == list(range(6))
     settings = Settings(max_conv_layers=1, max_linear_layers=2, max_epochs=10, max_dropout=0.1)
+    clothes.pretend(monkeypatch.setattr)
     data = clothes.fashion(Path("nowhere"))
     for number, planned in enumerate(search.plan(settings, 6)):
         row = table.loc[number]
@@ -201,6 +202,7 @@ def test_two_machines_on_postgresql_one_dies_and_the_server_too(finished, tmp_pa
 @pytest.fixture
 def here(monkeypatch, capsys, tmp_path):
     """The command line of the script in this process: exit status, and what it said."""
+    clothes.pretend(monkeypatch.setattr)
 
     def launch(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["fashion_grid_search.py", "--output-dir", str(tmp_path), *arguments])

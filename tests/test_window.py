@@ -100,7 +100,7 @@ class Program:
 
     def __init__(self, display: str, folder: Path, *flags: str):
         self.display, self.folder = display, folder
-        self.environment = os.environ | {"DISPLAY": display, "OMP_NUM_THREADS": "1"}
+        self.environment = os.environ | {"DISPLAY": display, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "live_detect.py"), *flags, "--output-dir", str(folder / "out"),
              "--handwritten", str(folder / "handwritten")],
@@ -121,7 +121,9 @@ class Program:
             assert self.process.poll() is None, self.process.communicate()[1]
             time.sleep(0.1)
         cv2.imwrite(str(self.folder / "shot.png"), shot)
-        raise AssertionError(f"{what} did not appear; see {self.folder / 'shot.png'}")
+        self.process.send_signal(signal.SIGABRT)  # where it hangs is then on standard error
+        where = self.process.communicate()[1]
+        raise AssertionError(f"{what} did not appear; see {self.folder / 'shot.png'}; {where}")
 
     def key(self, *names: str) -> None:
         """Press keys, as a user does who looks at the window."""

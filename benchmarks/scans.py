@@ -1,0 +1,68 @@
+"""How well are letters read in rough scans: 44 pixels, black on white, ruled and dotted lines as dark as the ink?
+
+    python -m benchmarks.scans FOLDER outputs/transfer_greek/model.pt outputs/greek_from_scratch/model.pt
+
+FOLDER holds photographs of letters in folders by their names, of which the scans are made. Writes
+benchmarks/results/scans.json: of each set of weights and each kind of scan the share right, and answered, in percent.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import handwriting
+import models
+import preprocess
+from benchmarks import results
+
+SIDE = 44  # pixels
+KINDS = {
+    "plain": [],
+    "ruled": ["line"],
+    "dotted": ["dots"],
+    "neighbours": ["neighbours"],
+    "all": ["line", "dots", "neighbours"],
+}
+
+
+def scan(glyph: np.ndarray, other: np.ndarray, spoiled: list[str], rng: np.random.Generator) -> np.ndarray:
+    """(28, 28) uint8 pictures of a letter and of its neighbour -> (44, 44) uint8, 0 ink and 255 paper."""
+    page = np.zeros((SIDE, SIDE), bool)
+    ink = glyph > 110
+    margin = (SIDE - len(ink)) // 2
+    page[margin:-margin, margin:-margin] = ink
+    if "line" in spoiled:  # at the foot of the letter, or a little below
+        page[min(np.flatnonzero(page.any(1))[-1] + rng.integers(0, 4), SIDE - 2)] = True
+    if "dots" in spoiled:
+        page[3, ::2] = page[::2, 2] = page[::2, -3] = True
+    if "neighbours" in spoiled:  # cut by the sides
+        page[margin:-margin, :4] |= other[:, -12:-8] > 110
+        page[margin:-margin, -4:] |= other[:, 8:12] > 110
+    return np.where(page, 0, 255).astype(np.uint8)
+
+
+def main(folder: Path, weights: list[Path]) -> None:
+    torch.set_num_threads(1)
+    rows = []
+    for path in weights:
+        model = models.load(path, None, "transfer_greek.py")
+        samples, _ = preprocess.read_folder(folder, model.class_names)
+        samples = [sample for sample in samples if sample.label]
+        for kind, spoiled in KINDS.items():
+            rng = np.random.default_rng(0)
+            pictures = [
+                preprocess.photo_to_mnist(scan(sample.picture, rng.choice(samples).picture, spoiled, rng))
+                for sample in samples
+            ]
+            table = handwriting.answer(model, pictures)
+            right = table.prediction == [sample.label for sample in samples]
+            row = {"weights": path.parent.name, "kind": kind, "letters": len(samples)}
+            row |= {"right": 100 * right.mean(), "answered": 100 * (table.answer != handwriting.UNCLEAR).mean()}
+            rows.append(results.say(row))
+    results.write("scans", {"least right": min(row["right"] for row in rows)}, rows)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

@@ -56,10 +56,9 @@ def frame_source(source: str) -> "Camera | Video | Folder":
     if "://" in source:
         return Camera(source)
     path = Path(source)
-    if not path.exists():
-        raise Failure(f"there is no {source}: give --source the number of a camera, a video, a folder or an address")
     if not (path.is_file() or path.is_dir()):
-        raise Failure(f"{source} is no file: give --source the number of a camera, a video, a folder or an address")
+        what = f"{source} is no file" if path.exists() else f"there is no {source}"
+        raise Failure(f"{what}: give --source the number of a camera, a video, a folder or an address")
     return Folder(path) if path.is_dir() or path.suffix.lower() in SUFFIXES else Video(path)
 
 

@@ -6,6 +6,7 @@ goes on from the family's file; one whose parent dies ends at its next row.
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -24,6 +25,11 @@ from ledger import Job, Ledger
 from search import Settings
 
 DEATHS = 3  # of workers at one job, after which the job is to blame
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Worker:

@@ -173,11 +173,6 @@ def begin(config: Any, alone: bool = True) -> tuple[torch.device, Path]:
     return find_device(config.device), output_folder(config.output_dir, alone)
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def find_device(name: str) -> torch.device:
     """The device of that name; `auto` takes a GPU where there is one."""
     present = {

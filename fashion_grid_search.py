@@ -73,7 +73,7 @@ def main(config: Config) -> pd.DataFrame | dict | None:
     print(
         f"{data.name}: {len(data.train):,} to learn from, {len(data.valid):,} to rank by, {len(data.test):,} to report"
     )
-    workers = config.workers or experiment.cores()
+    workers = config.workers or crew.cores()
     if config.dry_run:
         print_estimate(settings, config.trials, workers, data.to(device))
         return None

@@ -21,6 +21,9 @@ STROKES = (
 )  # at least so large, and no further away: shares of the main part's size
 SMALLEST = 0.009  # of the sheet's longer side: the usual letter at the least, 3 mm on A4
 UNEVEN = 0.5  # the most that paper behind a character may vary: (lightest - darkest) / (lightest + darkest)
+NARROW = 0.5  # of its length: what is less wide can be the rim of a thing as well as a 1
+SEEN, BESIDE = 160, (2, 5)  # of a picture so large, in pixels: between these distances lies what a stroke stands on
+RIM, FAINT = 0.9, 8  # by so much of its contrast, or of this many of 255, that differs left and right of a rim
 COMPANION = (0.6, 1.6), 0.5  # a second character beside: its size and its distance, shares likewise
 
 
@@ -90,17 +93,30 @@ def main_glyph(ink: Ink) -> np.ndarray:
         chosen |= joining
         left, top = parts.x[chosen].min(), parts.y[chosen].min()
         right, bottom = parts.right[chosen].max(), parts.bottom[chosen].max()
-    if not _on_paper(ink, left, top, right, bottom):
-        return np.zeros_like(ink.mask)
-    return np.append(0, chosen).astype(np.uint8)[parts.names]
+    mask = np.append(0, chosen).astype(np.uint8)[parts.names]
+    is_narrow = min(right - left, bottom - top) < NARROW * max(right - left, bottom - top)
+    if not _on_paper(ink, left, top, right, bottom) or (is_narrow and _is_rim(ink, mask)):
+        return np.zeros_like(mask)
+    return mask
 
 
 def _on_paper(ink: Ink, left: int, top: int, right: int, bottom: int) -> bool:
     """Is what lies behind and around the box one sheet of paper? With the folds and rims of things it is not."""
-    margin = max(right - left, bottom - top) // 2
+    margin = max(right - left, bottom - top) // 4
     paper = ink.paper[max(0, top - margin) : bottom + margin : 2, max(0, left - margin) : right + margin : 2]
     darkest, lightest = np.percentile(paper, (5, 95))
     return lightest - darkest <= UNEVEN * (lightest + darkest + 64)  # 64: black may vary a little
+
+
+def _is_rim(ink: Ink, mask: np.ndarray) -> bool:
+    """Is it a sliver between two surfaces, which differ from each other as much as it does from them?"""
+    unit = max(mask.shape) / SEEN
+    near, far = (np.ones((2 * round(reach * unit) + 1,) * 2, np.uint8) for reach in BESIDE)
+    beside = ink.picture[(cv2.dilate(mask, far) > 0) & (cv2.dilate(mask, near) == 0)]
+    if not len(beside):
+        return False
+    low, middle, high = np.percentile(beside, (25, 50, 75))
+    return high - low > RIM * max(FAINT, abs(middle - np.median(ink.picture[mask > 0])))
 
 
 def all_glyphs(ink: Ink) -> list[Glyph]:

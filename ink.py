@@ -13,10 +13,12 @@ import numpy as np
 
 REDUCED = 0.25  # share of `most`: the longer side of the picture that reach and paper are found on
 WINDOWS = 0.2, 0.35, 0.5  # of the longer side: where the median is paper, since ink is the lesser part
-REACHES = 0.4, 0.15, 0.06  # of the longer side, from a marker that fills the picture to a pen on a sheet
+REACHES = 0.4, 0.15  # of the longer side: a marker that fills the picture, and any other pen
+OF_SHEETS = *REACHES, 0.06  # and a pen on a sheet; elsewhere the cloth beside a page would ask for so narrow a one
 FAINTEST = 24  # of 255: less contrast than this is no ink
 SHADOW = 16  # of 255: light paper in deeper shadow than this is not made brighter any more
 RULE_LENGTH = 0.15  # of the picture's side: over this length a printed line is straight
+RULE_SPAN = 0.6  # of the picture's side: one line at least is as long
 RULE_TURN = 11  # degrees, either way
 RULE_WIDTH = 0.03  # of the longer side, at the most
 
@@ -26,17 +28,23 @@ class Ink:
     """The ink of a picture, at the scale it was looked for."""
 
     mask: np.ndarray  # (H, W) uint8, 1 where there is ink
+    picture: np.ndarray  # (H, W) uint8, in the one colour in which ink and paper differ most
     contrast: np.ndarray  # (H, W) uint8, of each pixel to the paper around it: 0 none to 255 black on white
     paper: np.ndarray  # (H, W) uint8, the brightness of the paper, behind the ink too
+    dark: bool  # it is darker than the paper
     scale: float  # pixels of the mask for each of the picture's
 
 
-def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
+def ink_mask(
+    picture: np.ndarray, least: int, most: int, reaches: tuple[float, ...] = REACHES, dark: bool | None = None
+) -> Ink:
     """Find the ink.
 
     Args:
         picture: (H, W) or (H, W, 3) uint8.
         least, most: pixels; the picture is brought to where its longer side lies between the two.
+        reaches: as shares of the longer side, from wide to narrow; ink is narrower than the one that shows it best.
+        dark: ink is darker than paper; found out unless it is said.
     """
     longer = max(picture.shape[:2])
     scale = min(max(longer, least), most) / longer
@@ -48,13 +56,13 @@ def ink_mask(picture: np.ndarray, least: int, most: int) -> Ink:
     reduced = _resize(picture, min(1, REDUCED * most / max(picture.shape)))
     if reduced.shape != picture.shape:
         reduced = cv2.medianBlur(reduced, 3)
-    dark = _is_darker(_resize(reduced, 0.5))
-    paper = _paper(reduced, dark, _reach(_resize(reduced, 0.5), dark))
+    dark = _is_darker(_resize(reduced, 0.5)) if dark is None else dark
+    paper = _paper(reduced, dark, _reach(_resize(reduced, 0.5), dark, reaches))
     paper = cv2.resize(paper, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     contrast = _contrast(picture, paper, dark)
     floor = _floor(contrast)
     mask = (contrast >= max(floor, _strength(contrast[contrast >= floor]) / 2)).astype(np.uint8)
-    return Ink(_without_rules(mask, scale), contrast, paper, scale)
+    return Ink(_without_rules(mask, scale), picture, contrast, paper, dark, scale)
 
 
 def _resize(picture: np.ndarray, scale: float) -> np.ndarray:
@@ -128,17 +136,17 @@ def _strength(contrast: np.ndarray) -> float:
     return float(np.searchsorted(counts, 0.95 * counts[-1])) if counts[-1] > 3 else 255
 
 
-def _reach(picture: np.ndarray, dark: bool) -> float:
+def _reach(picture: np.ndarray, dark: bool, reaches: tuple[float, ...]) -> float:
     """The widest reach, unless a narrower one finds clearly more ink with sharp edges and less of shadows."""
-    contrasts = [_contrast(picture, _paper(picture, dark, reach), dark) for reach in REACHES]
+    contrasts = [_contrast(picture, _paper(picture, dark, reach), dark) for reach in reaches]
     edges = _edges(contrasts[0])
     sharp = [np.minimum(1, edges / np.maximum(1, cv2.dilate(contrast, _square(3)))) for contrast in contrasts]
     floors = [_floor(contrast) for contrast in contrasts]
     pairs = zip(contrasts, sharp, floors, strict=True)
     inks = [contrast[(contrast >= floor) & (sharpness >= 0.5)] for contrast, sharpness, floor in pairs]
     strength = max((_strength(ink) for ink in inks if len(ink) > 3), default=0)
-    best, most = REACHES[0], -np.inf
-    for reach, contrast, sharpness, floor in zip(REACHES, contrasts, sharp, floors, strict=True):
+    best, most = reaches[0], -np.inf
+    for reach, contrast, sharpness, floor in zip(reaches, contrasts, sharp, floors, strict=True):
         mask = (contrast >= max(floor, strength / 2)).astype(np.uint8)
         outline = mask > cv2.erode(mask, _square(3))
         score = ((sharpness[outline] - 0.5) * contrast[outline]).sum()
@@ -198,6 +206,8 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
     count, names, boxes, _ = cv2.connectedComponentsWithStats(
         cv2.dilate(found, np.ones((3, width // 10 | 1), np.uint8))
     )
+    if boxes[1:, 2].max() < RULE_SPAN * width:
+        return np.zeros_like(mask)
     length, thickness, ends = np.zeros((3, count))
     for i, (x, y, w, h, _) in enumerate(boxes[1:], start=1):
         part = found[y : y + h, x : x + w] & (names[y : y + h, x : x + w] == i)
@@ -213,7 +223,7 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
         rows = np.arange(h)[:, None]
         level = np.polyval(np.polyfit(thin, (rows * part[:, thin]).sum(0) / profile[thin], 2), np.arange(w))
         found[y : y + h, x : x + w] &= (part == 0) | (np.abs(rows - level) <= thickness[i] / 2 + 1)
-    long = (length >= 0.6 * width) & (thickness <= thickest) & (ends > 0)
+    long = (length >= RULE_SPAN * width) & (thickness <= thickest) & (ends > 0)
     rules = long if long.sum() > 1 else long & (ends == 2) & alone
     if rules.sum() > 1:
         rules |= (ends > 0) & (thickness <= 1.6 * np.median(thickness[rules]))

@@ -18,6 +18,7 @@ from keys import Keys
 from steady import Reading, Steady
 
 COUNTED = 30  # frames that the frame rate is taken of
+ROOM = 0.15  # of the box: by so much more is read, so that a character that fills the box is whole
 AGAIN = 15  # frames after which the figures shown are taken anew, so that they can be read
 
 
@@ -45,10 +46,12 @@ class Live:
             self.steady = Steady(self.keys.model)
         box = screen.box_of(frame.picture, self.keys.share)
         self.crop = frame.picture[box].copy()  # before anything is drawn on it
-        reading = self.steady.forget() if trouble else self.steady.read(self.crop, frame.time)
+        view = frame.picture[screen.box_of(frame.picture, min(1, (1 + ROOM) * self.keys.share))]
+        reading = self.steady.forget() if trouble else self.steady.read(view, frame.time)
         shown = cv2.flip(frame.picture, 1) if self.mirror else frame.picture.copy()
         x, y, width, height = reading.box
-        ink = (len(self.crop) - x - width, y, width, height) if self.mirror else reading.box
+        aside = (len(view) - len(self.crop)) // 2
+        ink = (len(view) - x - width if self.mirror else x) - aside, y - aside, width, height
         trouble = trouble or self._blackness(frame)
         self._say(trouble)
         message = trouble or self.keys.message(time.monotonic())

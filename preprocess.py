@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from experiment import Failure
 from glyphs import all_glyphs, main_glyph
-from ink import ink_mask
+from ink import OF_SHEETS, ink_mask
 
 try:  # photographs of iPhones, where pillow-heif is installed
     from pillow_heif import register_heif_opener
@@ -40,6 +40,7 @@ PHOTO = 160, 640  # pixels, the longer side a picture of one character is brough
 SHEET = 800, 1800  # the same for a sheet of many
 DRAWING = 6 * BOX  # pixels, the longer side of the glyph whose strokes are measured and mended
 THINNEST = 1.9  # pixels of stroke on the finished picture: thinner ones are widened to this
+SOLID = 0.75  # of the rectangle around it, unless that is long and narrow: fuller things are no writing
 THICKEST = 6.2  # pixels likewise: what is thicker was written by no pen, and is taken for no ink
 
 
@@ -117,8 +118,10 @@ def find_glyph(picture: np.ndarray) -> Character:
         if is_grey and np.array_equal(center_ink(grey), grey):
             return Character(cv2.boundingRect(grey), grey.copy())  # it has been through all this before
     ink = ink_mask(picture, *PHOTO)
-    mask = main_glyph(ink)
-    finished = _finish(mask)
+    finished = _finish(mask := main_glyph(ink))
+    if not finished.any():  # a dark page on a light desk looks like ink, and its light ink like paper
+        ink = ink_mask(picture, *PHOTO, dark=not ink.dark)
+        finished = _finish(mask := main_glyph(ink))
     x, y, width, height = cv2.boundingRect(mask) if finished.any() else (0, 0, 0, 0)
     return Character(tuple(round(side / ink.scale) for side in (x, y, width, height)), finished)
 
@@ -129,7 +132,7 @@ def find_glyphs(picture: np.ndarray) -> list[Character]:
     Args:
         picture: as for photo_to_mnist.
     """
-    ink = ink_mask(plain(picture), *SHEET)
+    ink = ink_mask(plain(picture), *SHEET, OF_SHEETS)
     characters = []
     for glyph in all_glyphs(ink):
         x, y, right, bottom = (
@@ -166,7 +169,7 @@ def _bands(picture: np.ndarray) -> list[np.ndarray]:
 
 def _finish(mask: np.ndarray) -> np.ndarray:
     """One glyph's mask as MNIST's makers would have it, with a stroke that can be seen."""
-    if not mask.any():
+    if not mask.any() or _is_solid(mask):
         return np.zeros((SIDE, SIDE), np.uint8)
     glyph = np.pad(_scaled(255 * mask, DRAWING), DRAWING // 4)
     smooth = cv2.GaussianBlur(glyph, (0, 0), 1.5)
@@ -179,6 +182,13 @@ def _finish(mask: np.ndarray) -> np.ndarray:
     if width < THINNEST:
         drawing = cv2.distanceTransform(1 - drawing, cv2.DIST_L2, 5) <= (THINNEST - width) / 2 * pixel
     return center_ink(255 * drawing.astype(np.uint8))
+
+
+def _is_solid(mask: np.ndarray) -> bool:
+    """Does it fill the rectangle around it, as a card does that lies on a table?"""
+    _, sides, _ = cv2.minAreaRect(cv2.findNonZero(mask))
+    width, height = sides[0] + 1, sides[1] + 1  # between the middles of pixels there is one less
+    return min(width, height) > 0.5 * max(width, height) and mask.sum(dtype=int) > SOLID * width * height
 
 
 def read_picture(path: Path) -> np.ndarray:

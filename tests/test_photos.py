@@ -123,6 +123,41 @@ def test_blank_paper_gives_black(shade):
     assert not photo_to_mnist(np.full((200, 200), shade, np.uint8)).any()
 
 
+def on_a_desk(card: np.ndarray, turn: float, seed: int, wood: bool = True, middle: float = 160) -> np.ndarray:
+    """(160, 160, 3): the middle of a card lies there, on wood or on a checked cloth; pixels are of (320, 320)."""
+    if wood:
+        grain = scenery.texture((320, 320), (2, 40), np.random.default_rng(seed))[:, :, None]
+        desk = np.float32([60, 110, 160]) * (1 + 0.1 * grain)
+    else:
+        threads = np.sin(np.arange(320) * 2 * np.pi / 16) > 0
+        desk = 90 + 70 * np.float32(threads[:, None] ^ threads)[:, :, None] * np.float32([1, 0.7, 0.5])
+    turned = cv2.getRotationMatrix2D((card.shape[1] / 2, card.shape[0] / 2), turn, 1)
+    turned[:, 2] += middle - np.array(card.shape[1::-1]) / 2
+    desk = np.clip(desk, 0, 255).astype(np.uint8)
+    cv2.warpAffine(card, turned, (320, 320), dst=desk, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_TRANSPARENT)
+    return cv2.resize(desk, (160, 160), interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("wood", [True, False])
+@pytest.mark.parametrize("dark", [True, False])
+def test_what_the_page_lies_on_does_not_matter(dark, wood):
+    """A dark card on a light desk is no ink, and a pattern beside the page does not decide how wide ink is."""
+    alike = []
+    for i, digit in enumerate(DIGITS * 2):
+        drawn = one(digit, i, size=(160, 200), fill=0.5, pen="marker" if i % 2 else "felt pen")
+        card = np.clip(drawn if dark else 255 - drawn.astype(int), 0, 245).astype(np.uint8)
+        picture = on_a_desk(card, (-8, 0, 8)[i % 3], i, wood)
+        alike.append(likeness(photo_to_mnist(picture), photo_to_mnist(picture[40:120, 50:110])))
+    assert np.mean(np.array(alike) > 0.9) >= 0.9
+
+
+def test_the_rim_of_a_page_is_no_writing():
+    for i in range(12):
+        card = np.full((300, 260, 3), 235 - 200 * (i % 2), np.uint8)
+        picture = on_a_desk(card, 3 + i, i, middle=10 + 3 * i)
+        assert not photo_to_mnist(picture).any()
+
+
 def test_a_thing_is_no_writing():
     page = np.full((200, 200), 240, np.uint8)
     cv2.rectangle(page, (60, 40), (140, 160), 30, -1)

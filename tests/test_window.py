@@ -135,7 +135,8 @@ class Program:
 
         Under a window manager it never did, in 120 starts.
         """
-        subprocess.run(["xdotool", "search", "--onlyvisible", "--name", screen.NAME, "windowunmap", "--sync", "windowmap"],
+        found = ["search", "--onlyvisible", "--name", screen.NAME]
+        subprocess.run(["xdotool", *found, "windowunmap", "--sync", "windowmap"],
                        env=self.environment, check=False, capture_output=True)  # fmt: skip
 
     def key(self, *names: str) -> None:

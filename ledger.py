@@ -22,6 +22,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc
 
+import experiment
 import patience
 import search
 from experiment import Failure
@@ -39,6 +40,8 @@ CLAIMS = sqlalchemy.Table(
     sqlalchemy.Column("worker", sqlalchemy.String(256), nullable=False),
     sqlalchemy.Column("beat", sqlalchemy.Integer, nullable=False),
 )
+# what Optuna says of rows that make no sense
+DAMAGE = ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 Result = TypeVar("Result")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -67,7 +70,14 @@ class Ledger:
         self.mine: set[int] = set()  # jobs taken and not yet done
         self.ids: dict[int, int] = {}  # trial number -> the database's
         self.plan = search.plan(settings, trials)
-        self._patiently(self._open, patience.AT_START)
+        try:
+            self._patiently(self._open, patience.AT_START)
+            results(self.trials())
+        except DAMAGE as failure:
+            raise Failure(
+                f"{patience.shown(url)} holds a study that cannot be read ({experiment.first_line(failure)}): "
+                "bring back a copy of it, or give another --storage"
+            ) from None
 
     def take(self) -> Job | None:
         """A job that nobody else has, or None while there is none."""

@@ -12,7 +12,10 @@ from tqdm import tqdm
 from experiment import Failure, first_line
 
 AT_START, MEANWHILE = 20.0, 900.0  # seconds to wait
-HOPELESS = ("readonly", "read-only", "unable to open", "not a database", "authentication failed", "does not exist")
+HOPELESS = (
+    "readonly", "read-only", "unable to open", "not a database", "malformed", "unsupported file format",
+    "no such column", "authentication failed", "does not exist",
+)  # fmt: skip
 Result = TypeVar("Result")
 
 

@@ -219,6 +219,16 @@ def test_a_file_that_is_no_database(tmp_path):
         Ledger(f"sqlite:///{tmp_path / 'study.db'}", "s", SMALL, 1)
 
 
+def test_a_study_with_damaged_rows(url, tmp_path):
+    """What SQLite cannot see is seen by Optuna; more of it in benchmarks/mutants.py."""
+    learn(book := Ledger(url, "s", SMALL, 3), book.take())
+    with sqlite3.connect(next(tmp_path.glob("*.db"))) as database:
+        database.execute("update trial_params set distribution_json = 'nonsense'")
+    with pytest.raises(experiment.Failure, match=r"cannot be read .*another --storage") as failure:
+        Ledger(url, "s", SMALL, 3)
+    assert "\n" not in str(failure.value)
+
+
 def test_a_read_only_database(url, tmp_path):
     Ledger(url, "s", SMALL, 3)
     read_only = f"sqlite:///file:{next(tmp_path.glob('*.db'))}?mode=ro&uri=true"

@@ -49,6 +49,7 @@ class Recipe:
         "warp", "warp turns, stretches, shifts and bends; shift mirrors and shifts", choices=("warp", "shift")
     )
     decline: float = option(0.0, "weight of outliers, which no class may be sure of", least=0)
+    smoothing: float = option(0.0, "share of a label that is spread over all classes", least=0, most=0.99)
     average: float = option(0.0, "share of the steps, the last, that keep a moving average of weights", least=0, most=1)
 
 
@@ -108,8 +109,11 @@ def fit(
                     images = augment.KINDS[recipe.augmentation](images, recipe.augment)
                 log_probabilities = model(images)
                 loss, outlier_loss = _losses(log_probabilities, labels)
+                learned = loss + recipe.decline * outlier_loss
+                if recipe.smoothing:  # Szegedy et al., "Rethinking the Inception architecture", 2016
+                    learned = torch.lerp(learned, -log_probabilities.mean(), recipe.smoothing)
                 optimizer.zero_grad()
-                (loss + recipe.decline * outlier_loss).backward()
+                learned.backward()
                 optimizer.step()
                 if done >= 1 - recipe.average and i % AVERAGE_EVERY == 0:
                     averaged.update_parameters(model)

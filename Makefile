@@ -37,7 +37,7 @@ format: .venv/installed-dev  ## lay out the code and mend what lint can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed-dev  ## measure what README claims: half an hour on two cores
+bench: .venv/installed-dev  ## measure what README says of digits: half an hour on two cores
 	$(BIN)/python -m benchmarks.quick
 	$(BIN)/python -m benchmarks.best
 	$(BIN)/python -m benchmarks.best classic

@@ -49,12 +49,14 @@ def film(path: Path, rate: float) -> Iterator[Film]:
     """A film that takes its name when it is whole.
 
     Raises:
-        WrongUsage: a kind of file that it cannot be.
+        WrongUsage: a kind of file that it cannot be, or a file that is there: it may be the source, or an earlier film.
         Failure: it cannot be written there.
     """
     if path.suffix.lower() not in CODES:
         raise WrongUsage(f"cannot record to {path}: give a name that ends in {' or '.join(CODES)}")
-    experiment.output_folder(path.parent)
+    if path.exists():
+        raise WrongUsage(f"{path} exists: give --record another name")
+    experiment.output_folder(path.parent, flag="--record")
     with experiment.writing(path) as partial:
         shown = Film(partial, rate)
         try:

@@ -69,8 +69,8 @@ class Keys:
             return self._question()
         return self._told if now < self._told_until else ""
 
-    def press(self, key: int, crop: np.ndarray, now: float) -> None:
-        """A key, as OpenCV numbers it, at a time in seconds; the crop is what is in the box."""
+    def press(self, key: int, crop: np.ndarray | None, now: float) -> None:
+        """A key, as OpenCV numbers it, at a time in seconds; the crop is what is in the box, None without writing."""
         if key < 0:
             return
         character = chr(key & 0xFF).lower()
@@ -120,7 +120,10 @@ class Keys:
             return
         self.made["greek"] = made[1 - made.index(self.made["greek"])]
 
-    def _save(self, crop: np.ndarray, now: float) -> None:
+    def _save(self, crop: np.ndarray | None, now: float) -> None:
+        if crop is None:
+            self.tell("there is no writing in the box to save", now)
+            return
         try:
             self._saved.mkdir(parents=True, exist_ok=True)
             path = free(self._saved, "crop")

@@ -112,7 +112,8 @@ def watch(
         if fresh:
             frame = fresh
         elif window or source.is_live:
-            frame = dataclasses.replace(frame, time=frame.time + PAUSE)  # the last one stands
+            now = time.monotonic()
+            frame = dataclasses.replace(frame, time=frame.time + PAUSE, arrived=now)  # the last one stands
             if not (source.is_live or live.keys.frozen):
                 live.keys.tell("this is the end; q quits", time.monotonic())
         else:
@@ -126,7 +127,7 @@ def watch(
             now = time.monotonic()
             due = now if source.is_live and fresh else max(now, due + 1 / source.rate)
             key = window.show(shown, due - now)
-            live.keys.press(key, live.crop, time.monotonic())
+            live.keys.press(key, live.crop if reading.box[2] else None, time.monotonic())
             if not window.is_open:
                 return
 

@@ -334,6 +334,7 @@ FAILURES = {
         ("--source {}/empty folder", 1, "no pictures"),
         ("--source 99", 1, "camera 99"),
         ("--record {}/film.txt", 2, "film.txt"),
+        ("--record /proc/film.mp4", 1, "choose another --record"),
         ("--no-headless", 1, "--headless"),
     ],
 }  # the search's are in tests/test_fashion_grid_search.py and test_ledger.py

@@ -162,3 +162,13 @@ def test_a_checkpoint_fits_its_own_settings_only(tmp_path):
     with pytest.raises(Failure, match="made with MNIST"):
         experiment.load_checkpoint(path, Config(), "synthetic digits")
     assert experiment.load_checkpoint(tmp_path / "none.pt", Config(), "MNIST") is None
+
+
+def test_a_run_takes_denormals_for_nothing(tmp_path):
+    """Or the momentum of what has died makes every step a hundred times slower."""
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot")
+    tiny = torch.full((8,), 1e-37)
+    assert (tiny * 0.01).all()
+    experiment.flush_denormals()
+    assert not (tiny * 0.01).any()

@@ -21,7 +21,7 @@ import models
 import screen
 import strokes
 import training
-from experiment import Failure
+from experiment import Failure, WrongUsage
 from film import film
 from keys import Keys
 from live import Live
@@ -92,6 +92,11 @@ def test_a_film_is_read_to_its_end(config, pages, tmp_path, capsys):
     seen = cv2.VideoCapture(str(tmp_path / "seen.mp4"))
     assert seen.get(cv2.CAP_PROP_FRAME_COUNT) == 45 and seen.get(cv2.CAP_PROP_FPS) == 30
     assert "45 frames" in capsys.readouterr().out
+    for taken in (tmp_path / "seen.mp4", pages / "film.avi"):  # an earlier film, and the source itself
+        before = taken.read_bytes()
+        with pytest.raises(WrongUsage, match="another name"):
+            live_detect.main(config(source=str(pages / "film.avi"), record=taken))
+        assert taken.read_bytes() == before
 
 
 def test_a_folder_has_a_row_for_each_picture(config, pages, tmp_path):

@@ -6,6 +6,7 @@ light and shadow out of the picture. Whether ink is darker or lighter than paper
 a reduced picture.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -31,20 +32,16 @@ class Ink:
     picture: np.ndarray  # (H, W) uint8, in the one colour in which ink and paper differ most
     contrast: np.ndarray  # (H, W) uint8, of each pixel to the paper around it: 0 none to 255 black on white
     paper: np.ndarray  # (H, W) uint8, the brightness of the paper, behind the ink too
-    dark: bool  # it is darker than the paper
     scale: float  # pixels of the mask for each of the picture's
 
 
-def ink_mask(
-    picture: np.ndarray, least: int, most: int, reaches: tuple[float, ...] = REACHES, dark: bool | None = None
-) -> Ink:
-    """Find the ink.
+def ink_masks(picture: np.ndarray, least: int, most: int, reaches: tuple[float, ...] = REACHES) -> Iterator[Ink]:
+    """Find the ink: first as it most likely is, darker or lighter than paper, then the other way round.
 
     Args:
         picture: (H, W) or (H, W, 3) uint8.
         least, most: pixels; the picture is brought to where its longer side lies between the two.
         reaches: as shares of the longer side, from wide to narrow; ink is narrower than the one that shows it best.
-        dark: ink is darker than paper; found out unless it is said.
     """
     longer = max(picture.shape[:2])
     scale = min(max(longer, least), most) / longer
@@ -56,13 +53,14 @@ def ink_mask(
     reduced = _resize(picture, min(1, REDUCED * most / max(picture.shape)))
     if reduced.shape != picture.shape:
         reduced = cv2.medianBlur(reduced, 3)
-    dark = _is_darker(_resize(reduced, 0.5)) if dark is None else dark
-    paper = _paper(reduced, dark, _reach(_resize(reduced, 0.5), dark, reaches))
-    paper = cv2.resize(paper, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    contrast = _contrast(picture, paper, dark)
-    floor = _floor(contrast)
-    mask = (contrast >= max(floor, _strength(contrast[contrast >= floor]) / 2)).astype(np.uint8)
-    return Ink(_without_rules(mask, scale), picture, contrast, paper, dark, scale)
+    likely = _is_darker(_resize(reduced, 0.5))
+    for dark in (likely, not likely):
+        paper = _paper(reduced, dark, _reach(_resize(reduced, 0.5), dark, reaches))
+        paper = cv2.resize(paper, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        contrast = _contrast(picture, paper, dark)
+        floor = _floor(contrast)
+        mask = (contrast >= max(floor, _strength(contrast[contrast >= floor]) / 2)).astype(np.uint8)
+        yield Ink(_without_rules(mask, scale), picture, contrast, paper, scale)
 
 
 def _resize(picture: np.ndarray, scale: float) -> np.ndarray:

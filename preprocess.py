@@ -3,7 +3,7 @@
 MNIST's makers scaled each digit so that its longer side measures 20 pixels and laid it on 28x28 with its
 centre of mass in the middle (LeCun et al., "Gradient-based learning applied to document recognition", 1998).
 Everything that enters a network of this project has gone through the same two steps: `center_ink`. What comes from a
-file, a sheet or a camera has first gone through `ink.ink_mask`, which finds the ink, and through `photo_to_mnist` or
+file, a sheet or a camera has first gone through `ink.ink_masks`, which finds the ink, and through `photo_to_mnist` or
 `find_glyphs`, which choose what of it is meant.
 """
 
@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from experiment import Failure
 from glyphs import all_glyphs, main_glyph
-from ink import OF_SHEETS, ink_mask
+from ink import OF_SHEETS, ink_masks
 
 try:  # photographs of iPhones, where pillow-heif is installed
     from pillow_heif import register_heif_opener
@@ -117,11 +117,11 @@ def find_glyph(picture: np.ndarray) -> Character:
         is_grey = picture.ndim == 2 or (picture == grey[:, :, None]).all()
         if is_grey and np.array_equal(center_ink(grey), grey):
             return Character(cv2.boundingRect(grey), grey.copy())  # it has been through all this before
-    ink = ink_mask(picture, *PHOTO)
-    finished = _finish(mask := main_glyph(ink))
-    if not finished.any():  # a dark page on a light desk looks like ink, and its light ink like paper
-        ink = ink_mask(picture, *PHOTO, dark=not ink.dark)
-        finished = _finish(mask := main_glyph(ink))
+    for ink in ink_masks(picture, *PHOTO):
+        mask = main_glyph(ink)
+        finished = _finish(mask)
+        if finished.any():
+            break  # otherwise: a dark page on a light desk looks like ink, and its light ink like paper
     x, y, width, height = cv2.boundingRect(mask) if finished.any() else (0, 0, 0, 0)
     return Character(tuple(round(side / ink.scale) for side in (x, y, width, height)), finished)
 
@@ -132,7 +132,7 @@ def find_glyphs(picture: np.ndarray) -> list[Character]:
     Args:
         picture: as for photo_to_mnist.
     """
-    ink = ink_mask(plain(picture), *SHEET, OF_SHEETS)
+    ink = next(ink_masks(plain(picture), *SHEET, OF_SHEETS))
     characters = []
     for glyph in all_glyphs(ink):
         x, y, right, bottom = (

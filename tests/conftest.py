@@ -64,3 +64,11 @@ def run(script: str, *arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
         command(script, *arguments), capture_output=True, text=True, timeout=120, env=environment, cwd=ROOT, **options
     )
+
+
+@pytest.fixture(autouse=True)
+def numbers_of_every_size():
+    """A run flushes denormals for its whole process; Hypothesis, which draws them too, refuses to work then."""
+    torch.set_flush_denormal(False)
+    yield
+    torch.set_flush_denormal(False)

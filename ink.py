@@ -53,9 +53,10 @@ def ink_masks(picture: np.ndarray, least: int, most: int, reaches: tuple[float, 
     reduced = _resize(picture, min(1, REDUCED * most / max(picture.shape)))
     if reduced.shape != picture.shape:
         reduced = cv2.medianBlur(reduced, 3)
-    likely = _is_darker(_resize(reduced, 0.5))
+    half = _resize(reduced, 0.5)
+    likely = _is_darker(half)
     for dark in (likely, not likely):
-        paper = _paper(reduced, dark, _reach(_resize(reduced, 0.5), dark, reaches))
+        paper = _paper(reduced, dark, _reach(half, dark, reaches))
         paper = cv2.resize(paper, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         contrast = _contrast(picture, paper, dark)
         floor = _floor(contrast)

@@ -32,7 +32,7 @@ class Champion(experiment.Common, Recipe):
     resume: bool = False
 
 
-def train(config: experiment.Common, table: pd.DataFrame, data: Data, folder: Path) -> dict:
+def train(config: experiment.Common, precision: str, table: pd.DataFrame, data: Data, folder: Path) -> dict:
     """Train the table's best complete configuration, or the default one; go on where the same was stopped.
 
     Returns:
@@ -43,7 +43,7 @@ def train(config: experiment.Common, table: pd.DataFrame, data: Data, folder: Pa
     if len(complete):
         shape = {name: int(complete.iloc[0][name]) for name in shape}
     common = {field.name: getattr(config, field.name) for field in fields(experiment.Common)}
-    settings = Champion(**common, **asdict(CHAMPION), **shape)
+    settings = Champion(**common, **asdict(replace(CHAMPION, precision=precision)), **shape)
     try:
         stopped = experiment.load_checkpoint(folder / "checkpoint.pt", settings, data.name)
     except Failure:

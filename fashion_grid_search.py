@@ -82,7 +82,8 @@ def main(config: Config) -> pd.DataFrame | dict | None:
     url = config.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
     book = Ledger(url, config.study, settings, config.trials)
     if config.champion:
-        return champion.train(config, ledger.results(book.trials()), data.to(device), folder)
+        precision = search.precision(settings, device)
+        return champion.train(config, precision, ledger.results(book.trials()), data.to(device), folder)
     families = folder / "families"
     experiment.output_folder(families)
     watch(book, workers, config, settings, config.data_dir, families, device)

@@ -186,17 +186,19 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
     thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _square(thickest + 2))
     if (mask & ~thick).any(0).mean() < 0.3:  # a quick look: there is too little thin ink for a line across
         return np.zeros_like(mask)
-    piece = np.ones((1, max(9, int(RULE_LENGTH * width))), np.uint8)
-    step = np.clip(np.degrees(2 / piece.size), 1, 5)  # half of it moves the end of a piece by a pixel at the most
+    half = max(9, int(RULE_LENGTH * width)) // 2
+    step = np.clip(np.degrees(1 / half), 1, 5)  # half of it moves the end of a piece by a pixel at the most
     slopes = np.tan(np.radians(np.linspace(-RULE_TURN, RULE_TURN, 2 * round(RULE_TURN / step) + 1)))
-    fat = cv2.dilate(mask, np.ones((3, 1), np.uint8))  # sheared lines have steps
+    room = round(slopes[-1] * half)  # above and below there is no ink; to OpenCV there may be
+    fat = cv2.dilate(mask, np.ones((3, 1), np.uint8))  # slanting lines have steps
+    fat = cv2.copyMakeBorder(fat, room, room, 0, 0, cv2.BORDER_CONSTANT, value=0)
     found = np.zeros_like(mask)
+    along = np.arange(-half, half + 1)
     for slope in slopes:
-        shear = np.float32([[1, 0, 0], [slope, 1, -slope * width / 2]])
-        level = cv2.warpAffine(fat, shear, (width, height), flags=cv2.INTER_NEAREST)
-        level = cv2.morphologyEx(level, cv2.MORPH_OPEN, piece)
-        if level.any():
-            found |= cv2.warpAffine(level, shear, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+        piece = np.zeros((2 * room + 1, along.size), np.uint8)
+        piece[room + np.round(slope * along).astype(int), along + half] = 1
+        piece = piece[piece.any(1)]
+        found |= cv2.morphologyEx(fat, cv2.MORPH_OPEN, piece)[room : room + height]
     found &= mask
     if not found.any():
         return found
@@ -213,8 +215,10 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
         profile = part.sum(0)
         columns = np.flatnonzero(profile)
         left, right = x + columns[0], x + columns[-1]
-        length[i], thickness[i] = right - left + 1, np.percentile(profile[columns], 25)
         ends[i] = sum([left <= 0.02 * width, right >= 0.98 * width - 1])  # how many of them lie on the border
+        if not ends[i]:
+            continue  # no line then
+        length[i], thickness[i] = right - left + 1, np.percentile(profile[columns], 25)
         # where flat strokes of a letter join the line, only what is on a level with its thin places belongs to it
         thin = columns[profile[columns] <= thickness[i]]
         if len(thin) < 3:

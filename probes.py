@@ -165,7 +165,7 @@ def occlusion(model: nn.Module, image: torch.Tensor) -> torch.Tensor:
     rubbed = rubbed_out(image)
     touched = (rubbed != image).flatten(1).any(1)  # the rest is paper on paper
     outputs = training.predict(model, image[None]).repeat(len(rubbed), 1)
-    outputs[touched] = training.predict(model, rubbed[touched], BATCH)
+    outputs[touched] = training.predict(model, rubbed[touched])
     return outputs.view(SIDE, SIDE, -1).cpu()
 
 

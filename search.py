@@ -52,6 +52,9 @@ class Settings:
     optimizer: str = option("adam", "the report's is adam; muon makes its steps orthogonal", choices=("adam", "muon"))
     schedule: str = option("constant", "of the learning rate, as in training", choices=("constant", "one-cycle"))
     batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps in training", least=0)
+    precision: str = option(
+        "auto", "of the arithmetic; auto: bfloat16 where the processor has it", choices=("auto", "float32", "bfloat16")
+    )
     pictures: int = option(0, "learn from so many only, rank by a quarter of that; 0: all", least=0, most=50_000)
     seed: int = option(0, "decides the sample, the first weights and everything random", least=0, most=2**32 - 1)
 
@@ -118,7 +121,7 @@ def network(configuration: Configuration) -> models.FashionNet:
     return models.FashionNet(**{name: configuration[name] for name in names})
 
 
-def recipe(configuration: Configuration, settings: Settings) -> Recipe:
+def recipe(configuration: Configuration, settings: Settings, device: torch.device) -> Recipe:
     """How it is trained: as in the report, unless the settings go beyond it."""
     return Recipe(
         **{name: configuration[name] for name in ("epochs", "batch_size", "learning_rate", "dropout")},
@@ -126,7 +129,15 @@ def recipe(configuration: Configuration, settings: Settings) -> Recipe:
         momentum=MOMENTUM[settings.optimizer],
         schedule=settings.schedule,
         batch_norm=settings.batch_norm,
+        precision=precision(settings, device),
     )
+
+
+def precision(settings: Settings, device: torch.device) -> str:
+    """What `auto` means on this device."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bfloat16" if training.has_bfloat16(device) else "float32"
 
 
 def data(settings: Settings, data_dir: Path) -> Data:
@@ -154,9 +165,10 @@ def learn(configuration: Configuration, settings: Settings, data: Data, folder: 
     Raises:
         Failure: the loss is infinite or NaN.
     """
-    asked = recipe(configuration, settings)
+    asked = recipe(configuration, settings, data.train.labels.device)
     made_with = {"family": family(configuration, settings), "seed": settings.seed, "data": data.name}
     made_with |= {"optimizer": asked.optimizer, "schedule": asked.schedule, "batch_norm": asked.batch_norm}
+    made_with |= {"precision": asked.precision}
     path = folder / f"{hashlib.sha256(repr(made_with).encode()).hexdigest()[:20]}.pt"
     rows, state = _recall(path, made_with)
     if state is None and len(rows) < asked.epochs:
@@ -181,7 +193,7 @@ def learn(configuration: Configuration, settings: Settings, data: Data, folder: 
 
 def seconds_per_epoch(configuration: Configuration, settings: Settings, data: Data) -> float:
     """Measured on a few steps, and on 1,000 pictures for what is evaluated after each epoch, on this thread."""
-    asked = recipe(configuration | {"epochs": 3}, settings)
+    asked = recipe(configuration | {"epochs": 3}, settings, data.train.labels.device)
     few = Split(data.train.images[: 8 * asked.batch_size], data.train.labels[: 8 * asked.batch_size])
     times, start = [], time.perf_counter()
     model = network(configuration)

@@ -1,9 +1,9 @@
 """A steady answer out of frame after frame: what a box shows, read, averaged over a moment, kept while it holds.
 
-A page held by hand trembles, a page brought into the box is moved. While what is in the box moves or is cut by the
+A page held by hand trembles, a page brought into the box is moved. What moves is not read; while the ink is cut by the
 box's edge there is no answer. While it lies still the log-probabilities of the last frames are averaged; every frame
-adds one of the three looks of `handwriting.answer`, straight or turned a little. The answer appears above SURE and
-stays until the confidence falls below KEPT.
+adds one of five looks, straight or turned either way; of three neighbouring looks those count that are most sure, so a
+page may be held askew. The answer appears above SURE and stays until the confidence falls below KEPT.
 """
 
 from collections import deque
@@ -21,12 +21,13 @@ from preprocess import SIDE, Box, find_glyph
 
 KEPT = 0.8  # confidence down to which an answer that was given stays
 MOMENT = 0.3  # seconds of frames that are averaged
-LEAST = 6  # frames before anything is said; of a slow camera those of a moment
-LOOKS = 0, -TURN, TURN  # degrees, one after the other
+LEAST = 8  # frames before anything is said; of a slow camera those of a moment
+LOOKS = 0, -TURN, TURN, -2 * TURN, 2 * TURN  # degrees, one after the other
 SMALL = 0.1  # of the box: ink that is less high and wide is dirt
 RIM = 0.015  # of the box: ink that is closer to its edge is still coming in
 MIDDLE = 0.25  # of the box: a character is held in its middle, give or take this
-JUMP = 0.04  # of the box: the most that a side of the ink moves from frame to frame while it lies still
+JUMP = 0.04  # of the box: the most that the ink's sides move from frame to frame while it lies still
+END = 0.1  # of the box: the same of one side alone, which may be a stroke's faint end, seen in one frame only
 SIGHT = 160  # pixels: a larger crop is reduced to this; to read it whole finds no more and takes three times as long
 THUMB = 5  # pixels of what is read that are one pixel of the picture on which movement is looked for
 STILL = 0.06  # of the ink's contrast: the most that the reduced picture changes from frame to frame
@@ -51,10 +52,11 @@ class Steady:
 
     def __init__(self, model: nn.Module):
         self.model = model.eval()
-        self.said = deque()  # (seconds, log-probabilities (classes,)) of the frames of a moment
+        self.said = deque()  # (seconds, degrees, log-probabilities (classes,)) of the frames of a moment
         self.since = 0.0  # seconds, when what is in the box came to lie still
         self.label = ""
-        self.before = None  # reduced picture (H, W) and sides of the ink, of the last frame with ink
+        self.thumb = None  # (H, W) float32, the last frame reduced
+        self.sides = None  # (4,) of the ink of the last frame, if it had any that lay still
         self.frames = 0
 
     def read(self, crop: np.ndarray, time: float) -> Reading:
@@ -63,6 +65,9 @@ class Steady:
         time: seconds, rising from frame to frame.
         """
         sight = _reduced(crop)
+        if self._changed(sight):
+            self.since = time
+            return self.forget()
         character = find_glyph(sight)
         x, y, width, height = character.box
         side = len(sight)
@@ -71,14 +76,14 @@ class Steady:
         whole = min(x, y) >= RIM * side and max(x + width, y + height) <= (1 - RIM) * side
         aside = max(abs(x + width / 2 - side / 2), abs(y + height / 2 - side / 2))
         inside = whole and aside <= MIDDLE * side
-        if self._moved(sight, character.box) or not inside:
+        if self._slid(character.box, side) or not inside:
             self.said.clear()
             self.since, self.label = time, ""
-        self.said.append((time, self._look(character.picture)))
+        turn = LOOKS[self.frames % len(LOOKS)]
+        self.said.append((time, turn, self._look(character.picture, turn)))
         while abs(time - self.said[0][0]) > MOMENT:  # a video that was frozen goes back a little
             self.said.popleft()
-        probabilities = np.exp(np.mean([said for _, said in self.said], axis=0))
-        probabilities /= probabilities.sum()
+        probabilities = self._averaged()
         order = probabilities.argsort()[::-1][:3]
         likeliest = [(self.model.class_names[i], float(probabilities[i])) for i in order]
         name, confidence = likeliest[0]
@@ -91,27 +96,42 @@ class Steady:
     def forget(self) -> Reading:
         """There is nothing to read for now, and what was is over."""
         self.said.clear()
-        self.label, self.before = "", None
+        self.label, self.sides = "", None
         return NOTHING
 
+    def _averaged(self) -> np.ndarray:
+        """(classes,) probabilities, of the three neighbouring looks that are most sure."""
+        looks = {turn: np.mean([said for _, then, said in self.said if then == turn], axis=0)
+                 for turn in {turn for _, turn, _ in self.said}}  # fmt: skip
+        turns = sorted(LOOKS)
+        sides = [[looks[turn] for turn in turns[i : i + 3] if turn in looks] for i in range(len(turns) - 2)]
+        answers = [np.exp(np.mean(side, axis=0)) for side in sides if side]
+        return max((answer / answer.sum() for answer in answers), key=np.max)
+
     @torch.inference_mode()
-    def _look(self, picture: np.ndarray) -> np.ndarray:
-        """(28, 28) uint8 -> (classes,) log-probabilities, at the angle whose turn it is."""
-        turn = LOOKS[self.frames % len(LOOKS)]
+    def _look(self, picture: np.ndarray, turn: float) -> np.ndarray:
+        """(28, 28) uint8 -> (classes,) log-probabilities, of the picture turned by so many degrees."""
         self.frames += 1
         images = loaders.normalise(picture[None])
         return self.model(augment.turn(images, turn) if turn else images)[0].numpy()
 
-    def _moved(self, sight: np.ndarray, box: Box) -> bool:
-        """Has what is in the box moved since the last frame, or been another part of it that looked like ink?"""
+    def _changed(self, sight: np.ndarray) -> bool:
+        """Is it another picture than the last, more than a hand's tremor makes it?"""
         thumb = cv2.resize(sight, (len(sight) // THUMB,) * 2, interpolation=cv2.INTER_AREA).astype(np.float32).mean(2)
+        before, self.thumb = self.thumb, thumb
+        if before is None or before.shape != thumb.shape:
+            return True
+        return np.abs(thumb - before).mean() > STILL * max(np.ptp(thumb), 1)
+
+    def _slid(self, box: Box, side: int) -> bool:
+        """Has the ink moved since the last frame, or does another part of the picture look like ink now?"""
         x, y, width, height = box
         sides = np.array([x, y, x + width, y + height])
-        before, self.before = self.before, (thumb, sides)
-        if before is None or before[0].shape != thumb.shape:
+        before, self.sides = self.sides, sides
+        if before is None:
             return True
-        changed = np.abs(thumb - before[0]).mean() > STILL * max(np.ptp(thumb), 1)
-        return changed or np.abs(sides - before[1]).max() > JUMP * len(sight)
+        *_, second, first = sorted(np.abs(sides - before))
+        return second > JUMP * side or first > END * side
 
 
 def _reduced(crop: np.ndarray) -> np.ndarray:

@@ -380,7 +380,8 @@ def main(goal: int) -> None:
             killed()
         while killed() < goal:
             for _ in range(20):
-                live(rng.choice(list(references.values())), at_random(known, rng))
+                known = rng.choice(list(references.values()))
+                live(known, at_random(known, rng))
 
 
 if __name__ == "__main__":

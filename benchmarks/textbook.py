@@ -60,7 +60,7 @@ def textbook(one: Configuration) -> tuple[float, float]:
 def engine(one: Configuration, data: loaders.Data) -> tuple[float, float]:
     """The same in one worker."""
     settings = Settings()
-    recipe = search.recipe(one | {"epochs": 1}, settings)
+    recipe = search.recipe(one | {"epochs": 1}, settings, torch.device("cpu"))
     model = search.network(one)
     start = now()
     (epoch,) = training.fit(model, data.train, recipe, settings.seed, quiet=True)

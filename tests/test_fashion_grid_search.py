@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import clothes
@@ -21,6 +22,7 @@ import pytest
 from conftest import ROOT
 from optuna.trial import TrialState
 
+import champion
 import experiment
 import fashion_grid_search
 import loaders
@@ -262,10 +264,8 @@ def test_without_the_clothes_there_is_no_search(here, monkeypatch):
 
 
 def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
-    recipe = Settings(max_epochs=5)
-    monkeypatch.setattr(
-        fashion_grid_search.champion, "CHAMPION", search.recipe(search.grid(recipe)[0] | {"epochs": 2}, recipe)
-    )
+    short = replace(champion.CHAMPION, epochs=2)
+    monkeypatch.setattr(champion, "CHAMPION", short)
     status, said, _ = here("--champion", "--quiet")
     assert status == 0 and "the champion:" in said
     model = models.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")

@@ -62,7 +62,7 @@ def alone(configuration: dict, settings: Settings, data: loaders.Data) -> list[t
     """The oracle: a run of its own, evaluated after every epoch."""
     torch.manual_seed(settings.seed)
     model = search.network(configuration)
-    recipe = search.recipe(configuration, settings)
+    recipe = search.recipe(configuration, settings, torch.device("cpu"))
     return [
         (training.evaluate(epoch.model, data.valid), training.evaluate(epoch.model, data.test))
         for epoch in training.fit(model, data.train, recipe, settings.seed, quiet=True)

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+import preprocess
 import steady
 from handwriting import SURE, UNCLEAR
 from paper import photograph
@@ -49,10 +50,9 @@ def test_a_page_that_lies_still_is_named_within_half_a_second_and_not_at_once():
 
 
 def test_what_the_network_sees_is_what_a_file_gives():
-    model = Sayer()
-    crop = page(size=160)  # small enough to be read as it is
-    reading = Steady(model).read(crop, 0.0)
-    assert np.array_equal(reading.picture, photo_to_mnist(crop))
+    crop, _ = photograph([["3"]], 5, Conditions(size=(160, 160), fill=0.5))  # small enough to be read as it is
+    reading = read(Steady(Sayer()), [crop, crop])[-1]
+    assert np.array_equal(reading.picture, photo_to_mnist(crop)) and reading.picture.any()
 
 
 def test_an_empty_box_has_nothing_to_say():
@@ -107,11 +107,46 @@ def test_a_slow_camera_is_answered_too():
     assert labels[4] == "a"
 
 
+def test_what_moves_is_not_read():
+    model = Sayer()
+    moving = read(Steady(model), [page(noise=20), 255 - page()] * 4)
+    assert not any(reading.picture.any() for reading in moving) and not model.seen
+    reader = Steady(model)
+    assert [reading.likeliest == [] for reading in read(reader, [page()] * 3)] == [True, False, False]
+
+
+@pytest.mark.parametrize("faint, label", [(8, "a"), (20, "")])
+def test_a_strokes_end_may_come_and_go_but_not_half_a_stroke(faint, label, monkeypatch):
+    """The upper side of the ink jumps by so many pixels of 160 from frame to frame, the others stay."""
+    character = steady.find_glyph(page())
+    heights = iter(range(1000))
+
+    def found(sight):
+        lost = faint if next(heights) % 2 else 0
+        return preprocess.Character((60, 50 + lost, 40, 60 - lost), character.picture)
+
+    monkeypatch.setattr(steady, "find_glyph", found)
+    assert read(Steady(Sayer()), [page()] * 20)[-1].label == label
+
+
 def test_the_looks_take_turns():
     model = Sayer()
-    read(Steady(model), [page()] * 6)
-    first, second, third, fourth = (image.numpy() for image in model.seen[:4])
-    assert np.array_equal(first, fourth) and not np.array_equal(first, second) and not np.array_equal(second, third)
+    read(Steady(model), [page()] * 7)  # the first is not looked at
+    looks = [image.numpy() for image in model.seen]
+    assert len(looks) == 6 and np.array_equal(looks[0], looks[5])
+    assert not any(np.array_equal(looks[i], looks[j]) for i in range(5) for j in range(i))
+
+
+@pytest.mark.parametrize("sure_of, label", [((-12, -6, 0), "a"), ((0, 6, 12), "a"), ((-12, 12), UNCLEAR)])
+def test_a_page_held_askew_is_named_by_three_looks_that_are_neighbours(sure_of, label, monkeypatch):
+    reader = Steady(Sayer())
+
+    def look(picture, turn):
+        reader.frames += 1
+        return np.log([0.98, 0.01, 0.01] if turn in sure_of else [0.4, 0.3, 0.3])
+
+    monkeypatch.setattr(reader, "_look", look)
+    assert read(reader, [page()] * 20)[-1].label == label
 
 
 def test_three_likeliest_and_the_box_of_the_ink():

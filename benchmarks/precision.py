@@ -1,0 +1,54 @@
+"""What does bfloat16 gain and what does it cost, in the search's own training of networks for clothes?
+
+    DATA_DIR=... python -m benchmarks.precision           eight minutes of one core
+
+The first CONFIGURATIONS of the report's plan, EPOCHS epochs each, on one thread, each with its own seed; float32 and
+bfloat16 take turns at every epoch, so that what else the machine does meets both. Writes
+benchmarks/results/precision.json.
+"""
+
+import statistics
+import time
+
+import torch
+
+import experiment
+import search
+import training
+from benchmarks import results
+from search import Settings
+
+CONFIGURATIONS, EPOCHS = 8, 3
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    experiment.flush_denormals()
+    data = search.data(Settings(), experiment.DATA_DIR)
+    rows = []
+    for seed, one in enumerate(search.plan(Settings(), CONFIGURATIONS)):
+        row = {**one, "epochs": EPOCHS, "seed": seed}
+        runs = {}
+        for precision in ("float32", "bfloat16"):
+            recipe = search.recipe(row, Settings(precision=precision), torch.device("cpu"))
+            torch.manual_seed(seed)
+            runs[precision] = training.fit(search.network(one), data.train, recipe, seed, quiet=True)
+            row[f"{precision}_seconds"] = 0.0
+        for _ in range(EPOCHS):
+            for precision, epochs in runs.items():
+                start = time.perf_counter()
+                model = next(epochs).model
+                row[f"{precision}_seconds"] += time.perf_counter() - start
+                row[f"{precision}_valid_accuracy"] = training.evaluate(model, data.valid)[1]
+        rows.append(results.say(row))
+    lost = [row["float32_valid_accuracy"] - row["bfloat16_valid_accuracy"] for row in rows]
+    summary = {
+        "times_faster": sum(row["float32_seconds"] for row in rows) / sum(row["bfloat16_seconds"] for row in rows),
+        "points_lost_mean": statistics.mean(lost),
+        "points_lost_standard_error": statistics.stdev(lost) / len(lost) ** 0.5,
+    }
+    results.write("precision", summary, rows)
+
+
+if __name__ == "__main__":
+    main()

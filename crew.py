@@ -86,11 +86,12 @@ def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder
                         break
             except (Failure, torch.OutOfMemoryError) as failure:
                 pipe.send(("failed", str(failure).splitlines()[0]))
-    except (Failure, OSError) as failure:
-        if not isinstance(failure, ConnectionError):  # the parent is gone
-            pipe.send(("broken", str(failure)))
-    except EOFError:
-        pass  # likewise
+    except (ConnectionError, EOFError):
+        pass  # the parent is gone
+    except Failure as failure:
+        pipe.send(("broken", str(failure)))
+    except OSError as failure:
+        pipe.send(("broken", experiment.disk_trouble(failure)))
 
 
 def run(book: Ledger, count: int, *task) -> Iterator[tuple[dict | None, list[FrozenTrial]]]:

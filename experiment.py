@@ -148,9 +148,8 @@ def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any])
         _leave(f"error: {failure}", 2)
     except Failure as failure:
         _leave(f"error: {failure}", 1)
-    except OSError as failure:  # a full disk, a folder without permission
-        where = f" ({failure.filename})" if failure.filename else ""
-        _leave(f"error: {failure.strerror or failure}{where}: make room or choose another folder, then run again", 1)
+    except OSError as failure:
+        _leave(f"error: {disk_trouble(failure)}", 1)
 
 
 def _leave(line: str, status: int) -> None:
@@ -323,6 +322,12 @@ def _shaping(config: Any) -> dict[str, Any]:
     """The settings that shape the result, as plain values."""
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in PRACTICAL}
     return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+
+
+def disk_trouble(failure: OSError) -> str:
+    """A full disk, a folder without permission: in one line, with what to do."""
+    where = f" ({failure.filename})" if failure.filename else ""
+    return f"{failure.strerror or failure}{where}: make room or choose another folder, then run again"
 
 
 def first_line(failure: Exception) -> str:

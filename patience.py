@@ -35,6 +35,8 @@ def insist(action: Callable[[], Result], url: str, seconds: float) -> Result:
         except (exc.SQLAlchemyError, StorageInternalError) as failure:
             cause = failure.__cause__ if isinstance(failure, StorageInternalError) else failure
             reason = first_line(getattr(cause, "orig", None) or cause or failure)
+            if "disk is full" in reason:
+                raise Failure(f"{shown(url)}: {reason}: make room, then give the same command, it goes on") from None
             if any(sign in reason for sign in HOPELESS):
                 raise Failure(f"cannot use {shown(url)} ({reason}): choose another --storage") from None
             if time.monotonic() - start > seconds:

@@ -3,9 +3,9 @@
     python -m benchmarks.kills           each place where files are touched once, then random moments, 1,000 in all
     python -m benchmarks.kills 100       fewer
 
-A kill is SIGKILL, which no program can answer. The scripts run as they are, on data small enough to be killed often:
-one process imports the libraries and is copied for each run, and its pictures are blank. Writes
-benchmarks/results/kills.json.
+A kill is SIGKILL, which no program can answer; of the search it meets the script or its worker. The scripts run as they
+are, on data small enough to be killed often: one process imports the libraries and is copied for each run and each
+worker, and its pictures are blank. Writes benchmarks/results/kills.json.
 """
 
 import builtins
@@ -16,6 +16,8 @@ import inspect
 import io
 import itertools
 import json
+import mmap
+import multiprocessing
 import os
 import random
 import re
@@ -31,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -54,6 +57,8 @@ class Case:
 
     arguments: str  # small; {weights} stands for a digit network, {pictures} for a folder of handwriting
     resumes: bool = True  # otherwise it begins anew
+    resume: str = "--resume"  # the flag that goes on, where one is needed
+    result: str = "model.pt"  # the file that another seed must change
     finished: str = r"epoch (\d+)/"  # in what it prints: a piece of work that no kill may undo
     begun: str = BEGUN  # likewise one that is begun; empty where pieces have no order
     is_random: bool = True  # and so has a seed
@@ -67,9 +72,18 @@ CASES = {
     "examine_network.py": Case(
         "--device cpu --quiet --dataset synthetic --pictures 100 --weights {weights}",
         resumes=False,
+        result="metrics.json",
+    ),
+    "fashion_grid_search.py": Case(
+        f"--seed {SEED} --device cpu --quiet --trials 3 --workers 1 --max-conv-layers 1 --max-linear-layers 2 "
+        "--max-dropout 0.1 --max-batch-size 32 --max-epochs 10",
+        resume="",
+        result="results.csv",
+        finished=r"trial (\d+):",
+        begun="",
     ),
     "live_detect.py": Case("--headless --source {pictures} --digits {weights}", resumes=False, is_random=False),
-}  # the search is killed in tests/test_fashion_grid_search.py: its workers are processes of their own
+}
 
 
 # the process that is killed
@@ -77,7 +91,9 @@ CASES = {
 
 def serve() -> None:
     """Import everything once; then for each line of JSON on standard input run a script in a copy of this process."""
+    import charts
     import exhibits
+    import ledger
     import letters
     import loaders
     import plots
@@ -85,12 +101,14 @@ def serve() -> None:
     for script in CASES:
         __import__(Path(script).stem)
     torch.set_num_threads(1)
-    for module in (plots, exhibits):  # to draw takes most of the time of so small a run
+    for module in (plots, exhibits, charts):  # to draw takes most of the time of so small a run
         for name, maker in inspect.getmembers(module, inspect.isfunction):
             if inspect.signature(maker).return_annotation is Figure:
                 setattr(module, name, lambda *_, **__: Figure(figsize=(1, 1)))
     loaders.VALID, letters.VALID = 40, 4
     loaders.synthetic = functools.cache(functools.partial(loaders.synthetic, train=160, test=100))
+    loaders.fashion = lambda data_dir: loaders.synthetic()
+    ledger.BEAT, ledger.STALE = 0.1, 0.5
     loaders.letters = functools.partial(loaders.letters, count=100)
     loaders.synthetic()
     for line in sys.stdin:
@@ -124,6 +142,7 @@ def run(
         os.setuid(user)
     seeded = torch.manual_seed
     torch.manual_seed = lambda seed: (print(f"seed {seed}"), seeded(seed))[1]  # fit does so as each epoch begins
+    fork_workers()
     if careless:
         experiment.writing = contextlib.nullcontext
     happened = arm(event)
@@ -140,14 +159,39 @@ def run(
     os._exit(status)
 
 
+def fork_workers() -> None:
+    """Copy this process for each worker too; a copy gives up what a new process would not have had."""
+    context = multiprocessing.get_context("fork")
+    really_pipe, ends = context.Pipe, []
+
+    def pipe() -> tuple:
+        near, far = really_pipe()
+        ends.append(near)
+        return near, far
+
+    def give_up() -> None:
+        for end in ends:
+            end.close()
+        for handle in experiment._claimed.values():
+            os.close(handle)
+
+    context.Pipe = pipe
+    multiprocessing.get_context = lambda _: context
+    os.register_at_fork(after_in_child=give_up)
+
+
 def arm(fatal: int | None) -> Callable[[], int]:
-    """Die at the fatal one of all events that touch files; a write dies half done. Returns what counts them."""
-    count = 0
+    """Die at the fatal one of all events that touch files; a write dies half done. Returns what counts them.
+
+    Workers count on where their parent is, and one process dies.
+    """
+    counted, is_over = np.frombuffer(mmap.mmap(-1, 16), np.int64).reshape(2, 1)  # in memory that they share
 
     def happens() -> bool:
-        nonlocal count
-        count += 1
-        return count == fatal
+        counted[0] += 1
+        strikes = counted[0] == fatal and not is_over[0]
+        is_over[0] |= strikes
+        return strikes
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -182,7 +226,7 @@ def arm(fatal: int | None) -> Callable[[], int]:
     builtins.open = io.open = opened
     for module, name in ((os, "fsync"), (os, "replace"), (os, "unlink"), (tempfile, "mkstemp")):
         setattr(module, name, fatal_at(getattr(module, name)))
-    return lambda: count
+    return lambda: int(counted[0])
 
 
 # the process that kills
@@ -278,13 +322,13 @@ def life(warm: Warm, reference: Reference, folder: Path, deaths: Iterator[dict])
     attempts: list[Outcome] = []
     unfinished = 0
     for death in [*deaths, {}]:
-        resume = ["--resume"] if case.resumes and attempts else []
+        resume = case.resume.split() if case.resumes and attempts else []
         arguments = [*reference.arguments, "--output-dir", str(out), *resume]
         attempts.append(warm.run(reference.script, arguments, folder / "log", **death))
         assert attempts[-1].status in (0, KILLED) and not attempts[-1].error, (death, attempts[-1])
         if out.exists():
             read_all(out)
-            unfinished += any(out.glob(experiment.PARTIAL + "*"))
+            unfinished += any(out.rglob(experiment.PARTIAL + "*"))
         if attempts[-1].status == 0:
             break
     assert attempts[-1].status == 0 and not list(out.glob(experiment.PARTIAL + "*"))
@@ -297,15 +341,15 @@ def life(warm: Warm, reference: Reference, folder: Path, deaths: Iterator[dict])
     if case.resumes:
         finished = [piece for attempt in attempts for piece in re.findall(case.finished, attempt.printed)]
         assert len(finished) == len(set(finished)), f"done twice, so lost once: {finished}"
-    kills = sum(attempt.status == KILLED for attempt in attempts)
+    kills = sum(attempt.status == KILLED or "a worker died" in attempt.printed for attempt in attempts)
     return {"kills": kills, "unfinished files": unfinished, "runs": len(attempts)}
 
 
 def read_all(folder: Path) -> None:
     """Open every file to its end; those still being written, which no one takes for another, are left out."""
     for path in folder.rglob("*"):
-        if path.name.startswith(experiment.PARTIAL) or path.is_dir() or path.name == "probe":
-            continue
+        if path.name.startswith((experiment.PARTIAL, "study.db")) or path.is_dir() or path.name == "probe":
+            continue  # that the database can be read the next start shows
         if path.suffix == ".pt":
             experiment.load_file(path, "")
         elif path.suffix == ".png":
@@ -322,19 +366,27 @@ def read_all(folder: Path) -> None:
 
 
 def bits(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file, times left out; of the checkpoint, which holds times throughout, nothing."""
+    """SHA-256 of every file, times left out; of the checkpoint and the study, which hold them throughout, nothing."""
     digests = {}
-    for path in sorted(folder.iterdir()):
-        content = path.read_bytes()
-        if path.name == "checkpoint.pt":
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or path.name.startswith(("checkpoint.pt", "study.db", experiment.PARTIAL)):
             continue
-        if path.name == "config.json":  # its paths and --resume differ
+        content = path.read_bytes()
+        if path.parent.name == "families":
+            rows = pd.DataFrame(experiment.load_file(path, "")["rows"])
+            content = rows.drop(columns="seconds").to_csv().encode()
+        elif path.name == "config.json":  # its paths and --resume differ
             content = b""
         elif path.name == "metrics.json":
             metrics = json.loads(content)
             content = json.dumps({name: value for name, value in metrics.items() if "seconds" not in name}).encode()
         elif path.suffix == ".csv":
-            content = pd.read_csv(path).drop(columns=["seconds", "milliseconds"], errors="ignore").to_csv().encode()
+            content = (
+                pd.read_csv(path)
+                .drop(columns=["seconds", "milliseconds", "time_sec"], errors="ignore")
+                .to_csv()
+                .encode()
+            )
         digests[path.name] = hashlib.sha256(content).hexdigest()
     return digests
 

@@ -138,8 +138,9 @@ def find_glyphs(picture: np.ndarray) -> list[Character]:
         x, y, right, bottom = (
             round(side / ink.scale) for side in (glyph.x, glyph.y, glyph.x + glyph.width, glyph.y + glyph.height)
         )
-        box = x, y, max(1, right - x), max(1, bottom - y)
-        characters.append(Character(box, _finish(glyph.mask)))
+        character = Character((x, y, max(1, right - x), max(1, bottom - y)), _finish(glyph.mask))
+        if character.picture.any():  # what is solid or thick, such as a check of a table cloth, is no writing
+            characters.append(character)
     return characters
 
 

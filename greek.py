@@ -19,7 +19,7 @@ import models
 import plots
 import training
 import verdict
-from experiment import option
+from experiment import Failure, option
 from letters import Source
 from loaders import Data, Split
 from preprocess import Sample, read_folder
@@ -86,7 +86,7 @@ class Test:
     name: str
     samples: list[Sample]
     faults: list[str]  # a line for each file that could not be read
-    split: Split  # those of a known class; drawn ones where there are none
+    split: Split | None  # those of a known class; drawn ones where there are none and they can be drawn
 
 
 def transfer(digits: Path, names: list[str], unfreeze: int = 0, dropout: float = 0.0) -> nn.Module:
@@ -95,11 +95,20 @@ def transfer(digits: Path, names: list[str], unfreeze: int = 0, dropout: float =
     return models.replace_head(network, names, unfreeze, dropout)
 
 
-def read_test(path: Path, source: Source, valid: Split) -> Test:
-    """The handwriting in a folder; pictures of letters that are no class here are there to be declined."""
+def read_test(path: Path, source: Source, valid: Split | None) -> Test:
+    """The handwriting in a folder; pictures of letters that are no class here are there to be declined.
+
+    Args:
+        valid: what to test on where the folder has no letter of a class.
+
+    Raises:
+        Failure: the folder cannot be read, or there is none and nothing instead.
+    """
     names = source.names
     instead = Test("synthetic letters" if source.drawable else "spoiled copies of what it learned from", [], [], valid)
     if path == Lesson.handwritten and not path.exists():
+        if valid is None:
+            raise Failure(f"nothing to read: give --handwritten with pictures of {', '.join(names)}")
         return instead
     instead.samples, instead.faults = samples, faults = read_folder(
         path, [*names, *sorted(SKELETONS.keys() - {*models.DIGITS, *names})]
@@ -107,9 +116,12 @@ def read_test(path: Path, source: Source, valid: Split) -> Test:
     strangers = sorted({sample.label for sample in samples if sample.label} - set(names))
     if strangers:
         print(f"{path} has letters that are no class here ({', '.join(strangers)}): they should be declined")
+    unknown = {sample.file.parent.name for sample in samples if not sample.label and sample.file.parent != path}
+    if unknown:
+        print(f"{path} has folders that name no class and no letter: {', '.join(sorted(unknown))}")
     known = [sample for sample in samples if sample.label in names and sample.picture.any()]
     if not known:
-        print(f"{path} has no letter of a class: the test is on {instead.name}")
+        print(f"{path} has no letter of a class" + ("" if valid is None else f": the test is on {instead.name}"))
         return instead
     split = letters.as_split([sample.picture for sample in known], [sample.label for sample in known], names)
     drawn = all(sample.file.stem.startswith("drawn_") for sample in known)  # the samples that come with the project
@@ -130,38 +142,54 @@ def look(config: Lesson, source: Source, folder: Path) -> tuple[Split, Split]:
     return train, valid
 
 
-def report(model: nn.Module, test: Test, folder: Path) -> float:
+def report(model: nn.Module, test: Test, folder: Path) -> float | None:
     """The test letters with their true and predicted names, per class, as confusion, and with what is unclear.
 
     Returns:
-        accuracy in percent, each letter looked at as handwriting is.
+        accuracy in percent, each letter looked at as handwriting is; None where no letter's class is known.
     """
-    outputs = handwriting.look(model, test.split.images)
-    accuracy = verdict.write(outputs, test.split, model.class_names, test.name, folder, first=GRID)
+    accuracy = None
+    if test.split is not None:
+        outputs = handwriting.look(model, test.split.images)
+        accuracy = verdict.write(outputs, test.split, model.class_names, test.name, folder, first=GRID)
     if test.samples:
         handwriting.evaluate(model, test.samples, test.faults, folder)
     return accuracy
 
 
-def lesson(config: Lesson, source: Source, model: nn.Module, device: torch.device, folder: Path) -> dict:
-    """What both scripts do with their network, in order; returns the metrics."""
+def lesson(
+    config: Lesson,
+    source: Source,
+    network: type[nn.Module],
+    model: nn.Module | None,
+    device: torch.device,
+    folder: Path,
+) -> dict:
+    """What both scripts do with their network, in order; returns the metrics.
+
+    Args:
+        network: the class of the model, untrained, which is not needed where training is skipped.
+    """
     # the letters, and the lesson; the epoch of least validation loss is kept in model.pt
     weights, metrics = folder / "model.pt", {}
     if config.skip_training:
-        source = letters.Source(models.load(weights, type(model), "this without --skip-training").class_names)
-        _, valid = letters.mix(source, config.seed, 0, 1, config.wear, decline=False)
+        source = letters.Source(models.load(weights, network, "this without --skip-training").class_names)
+        valid = letters.mix(source, config.seed, 0, 1, config.wear, decline=False)[1] if source.drawable else None
     else:
         train, valid = look(config, source, folder)
     test = read_test(config.handwritten, source, valid)
-    print(f"test: {test.name}, {len(test.split)}")
+    if test.split is not None:
+        print(f"test: {test.name}, {len(test.split)}")
     if not config.skip_training:
         data = Data(source.describe(config.drawn), train, valid, test.split).to(device)
         metrics = course.take(config, model.to(device), data, folder)
 
     # what it answers to people's letters, and how the recipes compare
-    accuracy = report(models.load(weights, type(model), "this again").to(device), test, folder)
-    compare(config, source, test, folder)
-    print(f"\n{test.name}: {accuracy:.1f} % are right; everything is in {folder}/")
+    accuracy = report(models.load(weights, network, "this again").to(device), test, folder)
+    if accuracy is not None:
+        compare(config, source, test, folder)
+        print(f"{test.name}: {accuracy:.1f} % are right, looked at three times: straight and turned a little")
+    print(f"everything is in {folder}/")
     if config.show:
         plots.show()
     return metrics

@@ -37,7 +37,7 @@ def main(config: Config) -> dict:
     source = letters.find(config.greek_train, config.data_dir, config.letters == "all")
     model = models.GreekNet(source.names, config.dropout)
     plots.save(plots.network(model, "The Greek network"), folder / "network.png")
-    return greek.lesson(config, source, model, device, folder)
+    return greek.lesson(config, source, models.GreekNet, model, device, folder)
 
 
 if __name__ == "__main__":

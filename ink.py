@@ -60,7 +60,10 @@ def ink_masks(picture: np.ndarray, least: int, most: int, reaches: tuple[float, 
         paper = cv2.resize(paper, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         contrast = _contrast(picture, paper, dark)
         floor = _floor(contrast)
-        mask = (contrast >= max(floor, _strength(contrast[contrast >= floor]) / 2)).astype(np.uint8)
+        ink = contrast >= floor
+        sharp = ink & (2 * _edges(contrast) >= cv2.dilate(contrast, _square(3)))  # a shadow is not, but may be large
+        strength = max(_strength(contrast[ink]), _strength(contrast[sharp]))
+        mask = (contrast >= max(floor, strength / 2)).astype(np.uint8)
         yield Ink(_without_rules(mask, scale), picture, contrast, paper, scale)
 
 
@@ -130,9 +133,9 @@ def _floor(contrast: np.ndarray) -> float:
 
 
 def _strength(contrast: np.ndarray) -> float:
-    """Of the fullest ink among those pixels: their 95th percentile."""
+    """Of the fullest ink among those pixels: their 95th percentile; 0 where there are next to none."""
     counts = np.cumsum(np.bincount(contrast, minlength=256))
-    return float(np.searchsorted(counts, 0.95 * counts[-1])) if counts[-1] > 3 else 255
+    return float(np.searchsorted(counts, 0.95 * counts[-1])) if counts[-1] > 3 else 0
 
 
 def _reach(picture: np.ndarray, dark: bool, reaches: tuple[float, ...]) -> float:

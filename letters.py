@@ -83,6 +83,8 @@ def _read(path: Path, names: list[str]) -> list[Sample]:
     """One class. What cannot be read is said and left out."""
     if not any(file.suffix.lower() in SUFFIXES for file in path.rglob("*")):
         raise Failure(f"{path} holds no pictures: put some there, or remove the folder")
+    if not any(file.suffix.lower() in SUFFIXES for file in path.iterdir()):
+        print(f"{path} holds folders: all that is in them counts as {path.name.lower()}")
     samples, faults = read_folder(path, names)
     faults += [f"{sample.file} shows nothing" for sample in samples if not sample.picture.any()]
     for fault in faults:

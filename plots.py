@@ -150,7 +150,8 @@ def confusion(counts: pd.DataFrame, title: str) -> Figure:
             weight = "bold" if right[row, column] else "normal"
             axis.text(column, row, f"{count}", ha="center", va="center", fontsize=8, weight=weight)
     axis.set(title=title, xlabel="predicted", ylabel="true")
-    axis.set_xticks(range(len(names)), names)
+    names = [name if len(name) <= 14 else f"{name[:13]}…" for name in names]
+    axis.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 7 else 0)
     axis.set_yticks(range(len(names)), names)
     return figure
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from experiment import Failure
-from glyphs import all_glyphs, main_glyph
+from glyphs import all_glyphs, bluntness, main_glyph
 from ink import OF_SHEETS, ink_masks
 
 try:  # photographs of iPhones, where pillow-heif is installed
@@ -41,6 +41,7 @@ SHEET = 800, 1800  # the same for a sheet of many
 DRAWING = 6 * BOX  # pixels, the longer side of the glyph whose strokes are measured and mended
 THINNEST = 1.9  # pixels of stroke on the finished picture: thinner ones are widened to this
 SOLID = 0.75  # of the rectangle around it, unless that is long and narrow: fuller things are no writing
+BLUNT = 0.15  # of the outline: where more of it is no sharp edge, the other polarity may show what is meant
 THICKEST = 6.2  # pixels likewise: what is thicker was written by no pen, and is taken for no ink
 
 
@@ -117,13 +118,17 @@ def find_glyph(picture: np.ndarray) -> Character:
         is_grey = picture.ndim == 2 or (picture == grey[:, :, None]).all()
         if is_grey and np.array_equal(center_ink(grey), grey):
             return Character(cv2.boundingRect(grey), grey.copy())  # it has been through all this before
+    best, least = Character((0, 0, 0, 0), np.zeros((SIDE, SIDE), np.uint8)), np.inf
     for ink in ink_masks(picture, *PHOTO):
         mask = main_glyph(ink)
         finished = _finish(mask)
-        if finished.any():
+        blunt = bluntness(ink, mask) if finished.any() else np.inf
+        if blunt < least:
+            box = tuple(round(side / ink.scale) for side in cv2.boundingRect(mask))
+            best, least = Character(box, finished), blunt
+        if least <= BLUNT:
             break  # otherwise: a dark page on a light desk looks like ink, and its light ink like paper
-    x, y, width, height = cv2.boundingRect(mask) if finished.any() else (0, 0, 0, 0)
-    return Character(tuple(round(side / ink.scale) for side in (x, y, width, height)), finished)
+    return best
 
 
 def find_glyphs(picture: np.ndarray) -> list[Character]:

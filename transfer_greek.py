@@ -20,6 +20,7 @@ from pathlib import Path
 import experiment
 import greek
 import letters
+import models
 import plots
 from experiment import WrongUsage, option
 
@@ -38,11 +39,13 @@ def main(config: Config) -> dict:
 
     # the digit network with another last layer
     source = letters.find(config.greek_train, config.data_dir, config.letters == "all")
+    if config.skip_training:
+        return greek.lesson(config, source, models.MnistNet, None, device, folder)
     model = greek.transfer(config.digits, source.names, config.unfreeze, config.dropout)
     for name, parameter in model.named_parameters():
         print(f"{name:14}{parameter.numel():7,} parameters  {'learn' if parameter.requires_grad else 'frozen'}")
     plots.save(plots.network(model, "The digit network, its last layer for Greek"), folder / "network.png")
-    return greek.lesson(config, source, model, device, folder)
+    return greek.lesson(config, source, models.MnistNet, model, device, folder)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def write(outputs: torch.Tensor, split: Split, names: Sequence[str], title: str,
     """
     labels, answers = split.labels.cpu(), outputs.argmax(1)
     captions = [
-        f"predicted {names[answer]}" + ("" if answer == label else f", is {names[label]}!")
+        f"predicted {names[answer]}" + ("" if answer == label else f"\nis {names[label]}!")
         for answer, label in zip(answers.tolist(), labels.tolist(), strict=True)
     ]
     columns = math.ceil(math.sqrt(min(first, len(labels))))
@@ -41,7 +41,7 @@ def write(outputs: torch.Tensor, split: Split, names: Sequence[str], title: str,
 
     wrong = (answers != labels).nonzero().flatten()
     worst = wrong[outputs[wrong, labels[wrong]].argsort()[:25]]  # what left the truth the least probability
-    heading = f"The {len(worst)} worst of {len(wrong)}" if len(wrong) else "No"
-    heading += f" mistakes in {len(labels):,} {title}"
+    heading = f"The {len(worst)} worst of {len(wrong)}" if len(worst) < len(wrong) else f"{len(wrong) or 'No'}"
+    heading += f" mistake{'s'[: len(wrong) != 1]} in {len(labels):,} {title}"
     plots.save(plots.pictures(split.images[worst], [captions[i] for i in worst], 5, heading), folder / "mistakes.png")
     return 100 * (len(labels) - len(wrong)) / len(labels)

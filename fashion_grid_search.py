@@ -52,8 +52,8 @@ class Config(experiment.Common, Settings):
 PRESETS = {
     "report": Config(),
     "cheap": Config(
-        preset="cheap", study="cheap", trials=6, max_batch_size=256, max_epochs=5, pruner="hyperband", optimizer="muon",
-        schedule="one-cycle", batch_norm=3,
+        preset="cheap", study="cheap", trials=12, max_batch_size=256, max_epochs=5, pruner="hyperband",
+        optimizer="muon", schedule="one-cycle", batch_norm=3,
     ),
 }  # fmt: skip
 

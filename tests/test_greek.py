@@ -234,6 +234,11 @@ def test_signs_that_nothing_draws_are_tested_on_pictures_of_them_only(here, real
     assert "synthetic" not in out and json.loads((tmp_path / "out" / "metrics.json").read_text())["dataset"] == (
         "6 given letters"
     )
+    again = ["greek_from_scratch.py", "--skip-training", *out_folder]
+    code, out, _ = here(*again, "--handwritten", str(signs))
+    assert code == 0 and f"test: letters of {signs}, 6" in out
+    code, out, error = here(*again, "--handwritten", str(tmp_path / "drawn"))
+    assert code == 0 and not error and "has no letter of a class" in out and "are right" not in out
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

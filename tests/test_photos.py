@@ -16,6 +16,8 @@ from PIL import Image
 import scenery
 from benchmarks.photos import overlap
 from experiment import Failure
+from glyphs import bluntness
+from ink import Ink
 from paper import photograph
 from preprocess import center_ink, find_glyphs, photo_to_mnist, read_folder, read_picture
 from scenery import Conditions
@@ -66,6 +68,25 @@ digit_and_hand = (st.sampled_from(DIGITS), st.integers(0, 40))
 def test_place_and_size_do_not_matter(digit, seed, place, fill):
     reference = photo_to_mnist(one(digit, seed, size=(480, 480), fill=0.6))
     assert likeness(photo_to_mnist(one(digit, seed, size=(480, 480), place=place, fill=fill)), reference) > 0.85
+
+
+@pytest.mark.parametrize("seed", [12, 273, 291])
+def test_a_hands_shadow_across_it_is_no_ink(seed):
+    """Three that were read as their shadow before edges told it from ink."""
+    changes = {"size": (160, 160), "fill": 0.5, "pen": ["felt pen", "marker"][seed % 3]}
+    plain = photo_to_mnist(one(str(seed % 10), seed, **changes))
+    assert likeness(photo_to_mnist(one(str(seed % 10), seed, light="shadow", **changes)), plain) > 0.85
+
+
+def test_the_outline_of_a_stroke_is_sharp_and_that_of_a_patch_of_light_is_not():
+    ramp = np.tile(np.linspace(0, 200, 100).astype(np.uint8), (100, 1))
+    patch = (ramp > 100).astype(np.uint8)
+    stroke = cv2.circle(np.zeros((100, 100), np.uint8), (50, 50), 30, 200, 6)
+    for contrast, mask, blunt in ((ramp, patch, True), (stroke, (stroke > 0).astype(np.uint8), False)):
+        share = bluntness(Ink(mask, contrast, contrast, contrast, 1.0), mask)
+        assert (share > 0.9) if blunt else (share == 0)
+    whole = np.ones((9, 9), np.uint8)
+    assert bluntness(Ink(whole, whole, whole, whole, 1.0), whole) == 1, "what covers all has no outline"
 
 
 @given(*digit_and_hand)

@@ -123,12 +123,20 @@ def find_glyph(picture: np.ndarray) -> Character:
         mask = main_glyph(ink)
         finished = _finish(mask)
         blunt = bluntness(ink, mask) if finished.any() else np.inf
-        if blunt < least:
-            box = tuple(round(side / ink.scale) for side in cv2.boundingRect(mask))
+        box = tuple(round(side / ink.scale) for side in cv2.boundingRect(mask))
+        # a dark page on a light desk looks like ink, and its light ink like paper; so does light between shadows
+        if blunt < least and (least == np.inf or _at_one_place(box, best.box)):
             best, least = Character(box, finished), blunt
         if least <= BLUNT:
-            break  # otherwise: a dark page on a light desk looks like ink, and its light ink like paper
+            break
     return best
+
+
+def _at_one_place(one: Box, other: Box) -> bool:
+    """Does the middle of either box lie within the other?"""
+    (x, y, width, height), (u, v, wide, high) = one, other
+    across, along = abs(x + width / 2 - u - wide / 2), abs(y + height / 2 - v - high / 2)
+    return any(across <= w / 2 and along <= h / 2 for w, h in ((width, height), (wide, high)))
 
 
 def find_glyphs(picture: np.ndarray) -> list[Character]:

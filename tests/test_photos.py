@@ -19,7 +19,7 @@ from experiment import Failure
 from glyphs import bluntness
 from ink import Ink
 from paper import photograph
-from preprocess import center_ink, find_glyphs, photo_to_mnist, read_folder, read_picture
+from preprocess import center_ink, find_glyph, find_glyphs, photo_to_mnist, read_folder, read_picture
 from scenery import Conditions
 
 DIGITS = tuple("0123456789")
@@ -76,6 +76,14 @@ def test_a_hands_shadow_across_it_is_no_ink(seed):
     changes = {"size": (160, 160), "fill": 0.5, "pen": ["felt pen", "marker"][seed % 3]}
     plain = photo_to_mnist(one(str(seed % 10), seed, **changes))
     assert likeness(photo_to_mnist(one(str(seed % 10), seed, light="shadow", **changes)), plain) > 0.85
+
+
+def test_a_soft_stroke_is_not_given_up_for_a_sharp_rim_elsewhere():
+    picture = np.full((160, 160), 235, np.uint8)
+    picture = cv2.GaussianBlur(cv2.line(picture, (84, 35), (62, 125), 30, 12), (0, 0), 4)
+    picture[:, 140:143], picture[:, 143:] = 90, 150
+    x, y, width, height = find_glyph(picture).box
+    assert abs(x + width / 2 - 73) < 3 and abs(y + height / 2 - 80) < 3 and height < 110
 
 
 def test_the_outline_of_a_stroke_is_sharp_and_that_of_a_patch_of_light_is_not():

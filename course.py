@@ -6,6 +6,7 @@ needed to go on to checkpoint.pt. The test split is read after each epoch to dra
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,22 @@ import training
 from loaders import Data
 
 
-def take(config: Any, model: nn.Module, data: Data, folder: Path) -> dict:
+def take(
+    config: Any,
+    model: nn.Module,
+    data: Data,
+    folder: Path,
+    teacher: nn.Module | None = None,
+    also: Callable[[nn.Module], dict] = lambda model: {},
+) -> dict:
     """Fit the network and write checkpoint.pt, model.pt, config.json, metrics.json, history.csv, losses.csv and two
     pictures, losses.png and accuracies.png.
 
     Args:
         config: the flags of a script that trains: a Recipe, the Common ones, `preset` and `resume`.
         model: on the device of the data.
+        teacher: as for `training.fit`.
+        also: what else is to be measured of the network that is kept, for metrics.json.
 
     Returns:
         the metrics of the epoch that is kept.
@@ -42,7 +52,7 @@ def take(config: Any, model: nn.Module, data: Data, folder: Path) -> dict:
         raise experiment.Failure(f"{checkpoint} is another version's: run without --resume")
     untrained_loss, _ = training.evaluate(model, data.test)
     start = time.perf_counter()
-    for epoch in training.fit(model, data.train, config, config.seed, run["state"], config.quiet):
+    for epoch in training.fit(model, data.train, config, config.seed, run["state"], config.quiet, teacher):
         row = {"epoch": epoch.number, "examples": epoch.examples}
         row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
         for split, examples in (("valid", data.valid), ("test", data.test)):
@@ -67,6 +77,7 @@ def take(config: Any, model: nn.Module, data: Data, folder: Path) -> dict:
     metrics |= {"best_epoch": int(kept.epoch), "epochs": len(history), "train_seconds": history.seconds.sum()}
     metrics |= {"parameters": models.parameter_count(model), "dataset": data.name, "classes": model.class_names}
     metrics |= {"seed": config.seed, "device": str(data.train.labels.device), **experiment.versions()}
+    metrics |= also(models.unpack(run["best"]).to(data.train.labels.device))
     experiment.save_file(folder / "model.pt", run["best"])
     experiment.write_json(folder / "config.json", config)
     experiment.write_json(folder / "metrics.json", metrics)

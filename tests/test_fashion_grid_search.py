@@ -264,10 +264,11 @@ def test_without_the_clothes_there_is_no_search(here, monkeypatch):
 
 
 def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
-    short = replace(champion.CHAMPION, epochs=2)
-    monkeypatch.setattr(champion, "CHAMPION", short)
+    monkeypatch.setattr(champion, "CHAMPION", replace(champion.CHAMPION, epochs=2))
+    monkeypatch.setattr(champion, "TEACHER", replace(champion.TEACHER, epochs=1))
     status, said, _ = here("--champion", "--quiet")
     assert status == 0 and "the champion:" in said
+    assert models.load(tmp_path / "teacher" / "model.pt", models.TeacherNet, "").class_names == list(models.CLOTHES)
     model = models.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
     assert model.class_names == list(models.CLOTHES)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -276,6 +277,10 @@ def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
     assert {"confusion.png", "mistakes.png", "predictions.png", "accuracies.png"} <= {
         path.name for path in tmp_path.iterdir()
     }
+    weights = (tmp_path / "model.pt").read_bytes()
+    status, said, _ = here("--champion", "--quiet")
+    assert status == 0 and ", epoch " not in said, "nothing is done again"
+    assert (tmp_path / "model.pt").read_bytes() == weights
 
 
 def test_the_dashboard_shows_the_study_in_a_real_browser(finished, tmp_path):

@@ -209,9 +209,8 @@ def output_folder(path: Path, alone: bool = True, flag: str = "--output-dir") ->
             _claim(path)
             for leftover in path.glob(f"{PARTIAL}*"):
                 leftover.unlink()  # from a run that was killed while it wrote
-        with writing(path / "probe") as probe:
-            probe.write_bytes(b"")
-        (path / "probe").unlink(missing_ok=True)  # another worker may have been as far at the same moment
+        with tempfile.TemporaryFile(dir=path):
+            pass  # it could be made
     except OSError as failure:
         raise Failure(f"cannot write to {path} ({failure.strerror}): choose another {flag}") from None
     return path

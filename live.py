@@ -19,6 +19,7 @@ from steady import Reading, Steady
 
 COUNTED = 30  # frames that the frame rate is taken of
 ROOM = 0.15  # of the box: by so much more is read, so that a character that fills the box is whole
+ROOMY = 600  # pixels: a less high picture is shown larger, by a whole factor, or what is written would hide the box
 AGAIN = 15  # frames after which the figures shown are taken anew, so that they can be read
 
 
@@ -48,14 +49,18 @@ class Live:
         self.crop = frame.picture[box].copy()  # before anything is drawn on it
         view = frame.picture[screen.box_of(frame.picture, min(1, (1 + ROOM) * self.keys.share))]
         reading = self.steady.forget() if trouble else self.steady.read(view, frame.time)
-        shown = cv2.flip(frame.picture, 1) if self.mirror else frame.picture.copy()
+        zoom = min(-(-ROOMY // frame.picture.shape[0]), -(-2 * ROOMY // frame.picture.shape[1]))
+        shown = cv2.resize(frame.picture, None, fx=zoom, fy=zoom) if zoom > 1 else frame.picture.copy()
+        shown = cv2.flip(shown, 1) if self.mirror else shown
         x, y, width, height = reading.box
         aside = (len(view) - len(self.crop)) // 2
         ink = (len(view) - x - width if self.mirror else x) - aside, y - aside, width, height
+        ink = tuple(zoom * length for length in ink)
         trouble = trouble or self._blackness(frame)
         self._say(trouble)
         message = trouble or self.keys.message(time.monotonic())
         rate = self._rate if self.keys.rate else ""
+        box = screen.box_of(shown, self.keys.share)
         screen.draw(shown, box, ink, reading, screen.View(self.keys.title, message, rate, self.keys.help))
         self.milliseconds = 1000 * (time.perf_counter() - start)
         self._count(frame)

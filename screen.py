@@ -100,7 +100,7 @@ def shade(frame: np.ndarray, x: int, y: int, width: int, height: int) -> None:
 def box_of(frame: np.ndarray, share: float) -> tuple[slice, slice]:
     """Rows and columns of the square in the middle of the frame whose side is a share of its lesser side."""
     height, width = frame.shape[:2]
-    side = round(share * min(height, width))
+    side = max(1, round(share * min(height, width)))
     top, left = (height - side) // 2, (width - side) // 2
     return slice(top, top + side), slice(left, left + side)
 

@@ -117,7 +117,11 @@ class Steady:
 
     def _changed(self, sight: np.ndarray) -> bool:
         """Is it another picture than the last, more than a hand's tremor makes it?"""
-        thumb = cv2.resize(sight, (len(sight) // THUMB,) * 2, interpolation=cv2.INTER_AREA).astype(np.float32).mean(2)
+        thumb = (
+            cv2.resize(sight, (max(1, len(sight) // THUMB),) * 2, interpolation=cv2.INTER_AREA)
+            .astype(np.float32)
+            .mean(2)
+        )
         before, self.thumb = self.thumb, thumb
         if before is None or before.shape != thumb.shape:
             return True

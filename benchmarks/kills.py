@@ -348,7 +348,7 @@ def life(warm: Warm, reference: Reference, folder: Path, deaths: Iterator[dict])
 def read_all(folder: Path) -> None:
     """Open every file to its end; those still being written, which no one takes for another, are left out."""
     for path in folder.rglob("*"):
-        if path.name.startswith((experiment.PARTIAL, "study.db")) or path.is_dir() or path.name == "probe":
+        if path.name.startswith((experiment.PARTIAL, "study.db")) or path.is_dir():
             continue  # that the database can be read the next start shows
         if path.suffix == ".pt":
             experiment.load_file(path, "")

@@ -119,6 +119,25 @@ def test_a_mirror_shows_the_other_side_and_reads_the_same(config, pages):
     assert np.abs(one[inside].astype(int) - other[inside][:, ::-1]).mean() < 4  # but for the thin line around the ink
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("size, shown", [((640, 480), (960, 1280)), ((1280, 720), (720, 1280)), ((4000, 1), (1, 4000))])
+def test_a_small_picture_is_shown_larger_so_that_panels_leave_the_box_free(config, size, shown, mirror):
+    settings = config()
+    live = Live(Keys(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten), mirror)
+    picture = np.full((*size[::-1], 3), 200, np.uint8)
+    if size == (640, 480):
+        digit, _ = photograph([["3"]], 1, Conditions(size=(160, 160), fill=0.6))
+        picture[160:320, 240:400] = digit
+    for i in range(20):
+        drawn, reading = live.step(camera.Frame(picture, i, i / 30))
+    assert drawn.shape[:2] == shown and live.crop.shape[0] == max(1, round(0.5 * size[1]))
+    if size == (640, 480):
+        assert reading.label == "3"
+        plain = np.repeat(np.repeat(picture, 2, 0), 2, 1)[:, :: -1 if mirror else 1]
+        inside = screen.box_of(drawn, 0.45)
+        assert np.abs(drawn[inside].astype(int) - plain[inside]).mean() < 6, "only the line around the ink is over it"
+
+
 @pytest.mark.parametrize("mode, lost, line", [
     ("digits", "digits", "no digit network yet: run python train_mnist.py"),
     ("greek", "transfer", "no Greek network yet: run python transfer_greek.py"),

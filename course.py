@@ -25,7 +25,6 @@ def take(
     model: nn.Module,
     data: Data,
     folder: Path,
-    teacher: nn.Module | None = None,
     also: Callable[[nn.Module], dict] = lambda model: {},
 ) -> dict:
     """Fit the network and write checkpoint.pt, model.pt, config.json, metrics.json, history.csv, losses.csv and two
@@ -34,7 +33,6 @@ def take(
     Args:
         config: the flags of a script that trains: a Recipe, the Common ones, `preset` and `resume`.
         model: on the device of the data.
-        teacher: as for `training.fit`.
         also: what else is to be measured of the network that is kept, for metrics.json.
 
     Returns:
@@ -52,7 +50,7 @@ def take(
         raise experiment.Failure(f"{checkpoint} is another version's: run without --resume")
     untrained_loss, _ = training.evaluate(model, data.test)
     start = time.perf_counter()
-    for epoch in training.fit(model, data.train, config, config.seed, run["state"], config.quiet, teacher):
+    for epoch in training.fit(model, data.train, config, config.seed, run["state"], config.quiet):
         row = {"epoch": epoch.number, "examples": epoch.examples}
         row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
         for split, examples in (("valid", data.valid), ("test", data.test)):

@@ -13,7 +13,7 @@ Stopped however, the same command goes on. Watch with: optuna-dashboard sqlite:/
 Writes to outputs/fashion_grid_search/: results.csv (a row per trial, the best on validation first), dimensions.png,
 coordinates.png, importances.png, progress.png, times.png, study.db and families/ (what goes on needs). With --champion
 model.pt, checkpoint.pt, config.json, history.csv, losses.csv, metrics.json, losses.png, accuracies.png,
-predictions.png, confusion.png, mistakes.png, classes.csv, and teacher/ with the same of the network it learned from.
+predictions.png, confusion.png, mistakes.png, classes.csv.
 """
 
 import calm  # noqa: F401, before all else

@@ -125,46 +125,13 @@ class FashionNet(nn.Module):
         return F.log_softmax(getattr(self, f"fc{self.settings['linear_layers']}")(x), dim=1)
 
 
-class TeacherNet(nn.Module):
-    """A network for clothes to learn from: six convolutions in three pairs, normalised, 661,882 parameters."""
-
-    def __init__(self, class_names: Sequence[str] = CLOTHES, width: int = 48, dropout: float = 0.3):
-        """
-        Args:
-            width: filters of the first pair; each pair has twice those of the one before.
-            dropout: the share of the features set to zero while training.
-        """
-        super().__init__()
-        self.settings = {"class_names": list(class_names), "width": width, "dropout": dropout}
-        layers, before = [], 1
-        for filters in (width, 2 * width, 4 * width):
-            for pool in (False, True):
-                norm = nn.BatchNorm2d(filters)
-                norm.weight.requires_grad_(False)  # a scale would only compete with the next layer's
-                layers += [nn.Conv2d(before, filters, kernel_size=3, padding=1, bias=False)]
-                layers += [nn.MaxPool2d(2)] * pool + [norm, nn.ReLU()]
-                before = filters
-        self.body = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(before * 3 * 3, len(class_names))
-
-    @property
-    def class_names(self) -> list[str]:
-        return self.settings["class_names"]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 1, 28, 28) normalised pictures -> (N, classes) log-probabilities."""
-        x = self.dropout(self.body(x).flatten(1))  # (N, 36 width)
-        return F.log_softmax(self.fc(x), dim=1)
-
-
 def _pool(x: torch.Tensor, norm: nn.Module | None) -> torch.Tensor:
     """Keep the greatest of each 2x2, normalise where there is a norm, cut off below zero."""
     x = F.max_pool2d(x, 2)
     return F.relu(x if norm is None else norm(x))
 
 
-NETWORKS = {network.__name__: network for network in (MnistNet, GreekNet, FashionNet, TeacherNet)}
+NETWORKS = {network.__name__: network for network in (MnistNet, GreekNet, FashionNet)}
 
 
 def replace_head(model: nn.Module, class_names: Sequence[str], unfreeze: int = 0, dropout: float = 0.0) -> nn.Module:

@@ -51,7 +51,6 @@ class Recipe:
     decline: float = option(0.0, "weight of outliers, which no class may be sure of", least=0)
     smoothing: float = option(0.0, "share of a label that is spread over all classes", least=0, most=0.99)
     precision: str = option("float32", "of the layers' arithmetic while learning", choices=("float32", "bfloat16"))
-    distillation: float = option(0.0, "share of a label that a teacher's answer takes", least=0, most=1)
     average: float = option(0.0, "share of the steps, the last, that keep a moving average of weights", least=0, most=1)
 
 
@@ -69,13 +68,7 @@ class Epoch:
 
 
 def fit(
-    model: nn.Module,
-    train: Split,
-    recipe: Recipe,
-    seed: int,
-    state: dict | None = None,
-    quiet: bool = False,
-    teacher: nn.Module | None = None,
+    model: nn.Module, train: Split, recipe: Recipe, seed: int, state: dict | None = None, quiet: bool = False
 ) -> Iterator[Epoch]:
     """Train a copy of `model` on the device that holds `train`, and yield after each pass.
 
@@ -83,10 +76,6 @@ def fit(
 
     What is random (order, dropout, augmentation) is drawn anew for each pass from `seed` and the pass's number, so
     that a run resumed from an earlier `state` takes the same steps, to the bit, as one that was never stopped.
-
-    Args:
-        teacher: a network whose log-probabilities take `recipe.distillation` of each label (Hinton, Vinyals and Dean,
-            "Distilling the knowledge in a neural network", 2015); it sees the same augmented pictures.
     """
     device = train.labels.device
     known = max(1, (train.labels >= 0).sum().item())
@@ -121,15 +110,10 @@ def fit(
                     images = augment.KINDS[recipe.augmentation](images, recipe.augment)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                     log_probabilities = model(images).float()
-                    if teacher is not None:
-                        with torch.no_grad():
-                            wanted = teacher(images).float().exp()
                 loss, outlier_loss = _losses(log_probabilities, labels)
                 learned = loss + recipe.decline * outlier_loss
                 if recipe.smoothing:  # Szegedy et al., "Rethinking the Inception architecture", 2016
                     learned = torch.lerp(learned, -log_probabilities.mean(), recipe.smoothing)
-                if teacher is not None:
-                    learned = torch.lerp(learned, -(wanted * log_probabilities).sum(1).mean(), recipe.distillation)
                 optimizer.zero_grad()
                 learned.backward()
                 optimizer.step()

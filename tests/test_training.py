@@ -78,18 +78,6 @@ def test_what_an_epoch_reports(split):
     assert first.loss == pytest.approx(sum(loss for _, loss in first.batch_losses) / 20, rel=1e-4)
 
 
-@pytest.mark.parametrize("share, learned", [(0.0, False), (0.9, True)])
-def test_a_teacher_is_believed_as_far_as_the_recipe_says(split, share, learned):
-    class Stubborn(torch.nn.Module):
-        def forward(self, x):
-            return torch.full((len(x), 10), -20.0).index_fill(1, torch.tensor([4]), 0.0)
-
-    recipe = Recipe(epochs=2, optimizer="adam", learning_rate=0.003, dropout=0.0, distillation=share)
-    *_, last = training.fit(models.MnistNet(), split, recipe, seed=0, quiet=True, teacher=Stubborn())
-    fours = (training.predict(last.model, split.images).argmax(1) == 4).float().mean()
-    assert (fours > 0.9) == learned
-
-
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_it_learns_in_either_precision(split, precision):
     recipe = Recipe(epochs=2, optimizer="adam", learning_rate=0.003, dropout=0.0, precision=precision)

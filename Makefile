@@ -4,7 +4,7 @@ BIN = .venv/bin
 SCRIPT = train_mnist.py
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check format bench crash clean
+.PHONY: help train test check format bench bench-search crash clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 12
@@ -49,8 +49,9 @@ crash: .venv/installed-dev  ## kill the scripts 1,000 times, feed them 100,000 b
 	$(BIN)/python -m benchmarks.kills
 	$(BIN)/python -m benchmarks.mutants
 
-bench-search:  ## measure what README claims of the search: hours
+bench-search: .venv/installed-dev  ## measure what README claims of the search: hours
 	$(BIN)/python -m benchmarks.textbook
+	$(BIN)/python -m benchmarks.precision
 	$(BIN)/python -m benchmarks.bookkeeping
 	$(BIN)/python -m benchmarks.workers
 	$(BIN)/python -m benchmarks.cheap

@@ -206,7 +206,7 @@ def arm(fatal: int | None) -> Callable[[], int]:
     really_open = builtins.open
 
     def opened(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
-        if isinstance(file, int) or not set(mode) & set("wax+"):
+        if isinstance(file, int) or opener or not set(mode) & set("wax+"):
             return really_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
         raw = File(file, "".join(sorted(set(mode) - set("bt"), reverse=True)))
         buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)

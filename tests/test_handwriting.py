@@ -27,9 +27,12 @@ class Sayer(models.MnistNet):
         for row, answer, confidence in zip(self.said, answers, confidences, strict=True):
             row[:] = (1 - confidence) / 9
             row[answer] = confidence
+        self.next = 0
 
     def forward(self, x):
-        return self.said.log()
+        first = self.next % len(self.said)  # pictures come some at a time, all of them at each look
+        self.next += len(x)
+        return self.said[first : first + len(x)].log()
 
 
 @pytest.fixture

@@ -127,7 +127,9 @@ def test_a_killed_worker_is_replaced_and_a_stopped_search_goes_on(finished, tmp_
     command = [*SMALL, "--trials", "6", "--workers", "1", "--output-dir", str(tmp_path)]
     first = start(*command)
     wait_for(lambda: epochs(url) >= 3)
-    os.kill(children(first)[0], signal.SIGKILL)
+    worker = children(first)[0]
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: set(children(first)) - {worker})
     wait_for(lambda: sum(trial.state == TrialState.COMPLETE for trial in trials(url)) >= 2)
     os.killpg(first.pid, signal.SIGINT)
     said, _ = first.communicate(timeout=60)

@@ -51,9 +51,9 @@ class Parts:
         touches = np.array([self.x <= 0, self.right >= width, self.y <= 0, self.bottom >= height])
         self.cut = touches.any(0)
         self.across = touches[:2].all(0) | touches[2:].all(0)
-        outline, rise = _outline(ink, ink.mask)
+        outline = _outline(ink.mask)
         named, inked = self.names[outline], self.names[ink.mask > 0]
-        edges = np.bincount(named, rise, minlength=count)[1:]
+        edges = np.bincount(named, ink.rise[outline], minlength=count)[1:]
         self.sharpness = edges / np.maximum(1, np.bincount(named, minlength=count)[1:])
         self.contrast = np.bincount(inked, ink.contrast[ink.mask > 0], minlength=count)[1:] / self.area
 
@@ -61,20 +61,14 @@ class Parts:
         return len(self.area)
 
 
-def _outline(ink: Ink, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the mask has its outline, and by how much the contrast rises at each of those pixels.
-
-    A sharp edge rises within a pixel of the picture, or a hundredth of its side.
-    """
-    reach = int(2 * max(1.5 * ink.scale, 0.01 * max(mask.shape))) | 1
-    rise = cv2.morphologyEx(ink.contrast, cv2.MORPH_GRADIENT, np.ones((reach, reach), np.uint8))
-    outline = mask > cv2.erode(mask, np.ones((3, 3), np.uint8))
-    return outline, rise[outline]
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool, the pixels of the mask that have others beside them."""
+    return mask > cv2.erode(mask, np.ones((3, 3), np.uint8))
 
 
 def bluntness(ink: Ink, mask: np.ndarray) -> float:
     """Share of the mask's outline, 0 to 1, that is no edge: a stroke has none, a patch of light between shadows has."""
-    _, rise = _outline(ink, mask)
+    rise = ink.rise[_outline(mask)]
     if not len(rise):
         return 1.0  # it covers all there is
     return float((rise < ink.contrast[mask > 0].mean() / 2).mean())

@@ -8,6 +8,7 @@ a reduced picture.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -33,6 +34,13 @@ class Ink:
     contrast: np.ndarray  # (H, W) uint8, of each pixel to the paper around it: 0 none to 255 black on white
     paper: np.ndarray  # (H, W) uint8, the brightness of the paper, behind the ink too
     scale: float  # pixels of the mask for each of the picture's
+
+    @cached_property
+    def rise(self) -> np.ndarray:
+        """(H, W) uint8, by how much the contrast rises within what a sharp edge takes: a pixel of the picture, or a
+        hundredth of its side."""
+        reach = 2 * max(1.5 * self.scale, 0.01 * max(self.mask.shape))
+        return cv2.morphologyEx(self.contrast, cv2.MORPH_GRADIENT, _square(reach))
 
 
 def ink_masks(picture: np.ndarray, least: int, most: int, reaches: tuple[float, ...] = REACHES) -> Iterator[Ink]:
@@ -61,7 +69,7 @@ def ink_masks(picture: np.ndarray, least: int, most: int, reaches: tuple[float, 
         contrast = _contrast(picture, paper, dark)
         floor = _floor(contrast)
         ink = contrast >= floor
-        sharp = ink & (2 * _edges(contrast) >= cv2.dilate(contrast, _square(3)))  # a shadow is not, but may be large
+        sharp = ink & (_sharpness(contrast, _edges(contrast)) >= 0.5)  # a shadow is not, but may be large
         strength = max(_strength(contrast[ink]), _strength(contrast[sharp]))
         mask = (contrast >= max(floor, strength / 2)).astype(np.uint8)
         yield Ink(_without_rules(mask, scale), picture, contrast, paper, scale)
@@ -96,6 +104,11 @@ def _square(side: float) -> np.ndarray:
 
 def _edges(picture: np.ndarray) -> np.ndarray:
     return cv2.morphologyEx(picture, cv2.MORPH_GRADIENT, _square(3)).astype(np.float32)
+
+
+def _sharpness(contrast: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Share of its full height, 0 to 1, that an edge rises from pixel to pixel."""
+    return np.minimum(1, edges / np.maximum(1, cv2.dilate(contrast, _square(3))))
 
 
 def _is_darker(picture: np.ndarray) -> bool:
@@ -142,7 +155,7 @@ def _reach(picture: np.ndarray, dark: bool, reaches: tuple[float, ...]) -> float
     """The widest reach, unless a narrower one finds clearly more ink with sharp edges and less of shadows."""
     contrasts = [_contrast(picture, _paper(picture, dark, reach), dark) for reach in reaches]
     edges = _edges(contrasts[0])
-    sharp = [np.minimum(1, edges / np.maximum(1, cv2.dilate(contrast, _square(3)))) for contrast in contrasts]
+    sharp = [_sharpness(contrast, edges) for contrast in contrasts]
     floors = [_floor(contrast) for contrast in contrasts]
     pairs = zip(contrasts, sharp, floors, strict=True)
     inks = [contrast[(contrast >= floor) & (sharpness >= 0.5)] for contrast, sharpness, floor in pairs]

@@ -49,19 +49,20 @@ class Live:
         self.crop = frame.picture[box].copy()  # before anything is drawn on it
         view = frame.picture[screen.box_of(frame.picture, min(1, (1 + ROOM) * self.keys.share))]
         reading = self.steady.forget() if trouble else self.steady.read(view, frame.time)
-        zoom = min(-(-ROOMY // frame.picture.shape[0]), -(-2 * ROOMY // frame.picture.shape[1]))
+        height, width = frame.picture.shape[:2]
+        zoom = min(-(-ROOMY // height), -(-2 * ROOMY // width))
         shown = cv2.resize(frame.picture, None, fx=zoom, fy=zoom) if zoom > 1 else frame.picture.copy()
         shown = cv2.flip(shown, 1) if self.mirror else shown
         x, y, width, height = reading.box
         aside = (len(view) - len(self.crop)) // 2
-        ink = (len(view) - x - width if self.mirror else x) - aside, y - aside, width, height
-        ink = tuple(zoom * length for length in ink)
+        x = len(view) - x - width if self.mirror else x
+        ink = tuple(zoom * length for length in (x - aside, y - aside, width, height))
         trouble = trouble or self._blackness(frame)
         self._say(trouble)
         message = trouble or self.keys.message(time.monotonic())
         rate = self._rate if self.keys.rate else ""
-        box = screen.box_of(shown, self.keys.share)
-        screen.draw(shown, box, ink, reading, screen.View(self.keys.title, message, rate, self.keys.help))
+        over = screen.View(self.keys.title, message, rate, self.keys.help)
+        screen.draw(shown, screen.box_of(shown, self.keys.share), ink, reading, over)
         self.milliseconds = 1000 * (time.perf_counter() - start)
         self._count(frame)
         return shown, reading

@@ -101,10 +101,9 @@ class Steady:
 
     def _averaged(self) -> np.ndarray:
         """(classes,) probabilities, of the three neighbouring looks that are most sure."""
-        looks = {turn: np.mean([said for _, then, said in self.said if then == turn], axis=0)
-                 for turn in {turn for _, turn, _ in self.said}}  # fmt: skip
-        turns = sorted(LOOKS)
-        sides = [[looks[turn] for turn in turns[i : i + 3] if turn in looks] for i in range(len(turns) - 2)]
+        looks = {turn: [said for _, then, said in self.said if then == turn] for turn in sorted(LOOKS)}
+        means = [np.mean(said, axis=0) if said else None for said in looks.values()]
+        sides = [[mean for mean in means[i : i + 3] if mean is not None] for i in range(len(means) - 2)]
         answers = [np.exp(np.mean(side, axis=0)) for side in sides if side]
         return max((answer / answer.sum() for answer in answers), key=np.max)
 
@@ -117,11 +116,8 @@ class Steady:
 
     def _changed(self, sight: np.ndarray) -> bool:
         """Is it another picture than the last, more than a hand's tremor makes it?"""
-        thumb = (
-            cv2.resize(sight, (max(1, len(sight) // THUMB),) * 2, interpolation=cv2.INTER_AREA)
-            .astype(np.float32)
-            .mean(2)
-        )
+        side = max(1, len(sight) // THUMB)
+        thumb = cv2.resize(sight, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32).mean(2)
         before, self.thumb = self.thumb, thumb
         if before is None or before.shape != thumb.shape:
             return True

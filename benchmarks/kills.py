@@ -58,7 +58,7 @@ class Case:
     arguments: str  # small; {weights} stands for a digit network, {pictures} for a folder of handwriting
     resumes: bool = True  # otherwise it begins anew
     resume: str = "--resume"  # the flag that goes on, where one is needed
-    result: str = "model.pt"  # the file that another seed must change
+    changes: tuple[str, ...] = ("model.pt", "history.csv")  # with another seed
     finished: str = r"epoch (\d+)/"  # in what it prints: a piece of work that no kill may undo
     begun: str = BEGUN  # likewise one that is begun; empty where pieces have no order
     is_random: bool = True  # and so has a seed
@@ -72,13 +72,13 @@ CASES = {
     "examine_network.py": Case(
         "--device cpu --quiet --dataset synthetic --pictures 100 --weights {weights}",
         resumes=False,
-        result="metrics.json",
+        changes=("metrics.json",),
     ),
     "fashion_grid_search.py": Case(
         f"--seed {SEED} --device cpu --quiet --trials 3 --workers 1 --max-conv-layers 1 --max-linear-layers 2 "
         "--max-dropout 0.1 --max-batch-size 32 --max-epochs 10",
         resume="",
-        result="results.csv",
+        changes=("results.csv",),
         finished=r"trial (\d+):",
         begun="",
     ),
@@ -381,12 +381,8 @@ def bits(folder: Path) -> dict[str, str]:
             metrics = json.loads(content)
             content = json.dumps({name: value for name, value in metrics.items() if "seconds" not in name}).encode()
         elif path.suffix == ".csv":
-            content = (
-                pd.read_csv(path)
-                .drop(columns=["seconds", "milliseconds", "time_sec"], errors="ignore")
-                .to_csv()
-                .encode()
-            )
+            table = pd.read_csv(path).drop(columns=["seconds", "milliseconds", "time_sec"], errors="ignore")
+            content = table.to_csv().encode()
         digests[path.name] = hashlib.sha256(content).hexdigest()
     return digests
 

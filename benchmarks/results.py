@@ -18,8 +18,9 @@ def say(row: dict) -> dict:
 
 def write(name: str, summary: dict, rows: list[dict]) -> None:
     """Write `results/<name>.json`: how it was measured, what came out, every run."""
+    words = ["FOLDER" if Path(word).is_absolute() else word for word in sys.orig_argv[1:]]  # not this machine's paths
     content = {
-        "command": " ".join(["python", *sys.orig_argv[1:]]),
+        "command": " ".join(["python", *words]),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         **experiment.versions(),
         **say(summary),

@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_bits(script, run, reference, tmp_path):
     assert run(script, "--output-dir", tmp_path / "other", "--seed", "2").status == 0
     other = kills.bits(tmp_path / "other")
     changed = {name for name in other if other[name] != reference(script).bits.get(name)}
-    assert CASES[script].result in changed
+    assert changed >= set(CASES[script].changes)
 
 
 # two at once, odd places, no room, no permission
@@ -196,7 +196,8 @@ def test_a_full_disk_leaves_whole_files_and_goes_on_with_more_room(script, size,
             pytest.skip("to make a small disk takes rights that are missing here; see test_train_mnist for a stand-in")
         outcome = run(script, "--output-dir", disk)
         is_told(outcome, 1, "make room")
-        assert "No space left on device" in outcome.error or "disk is full" in outcome.error
+        said_by_sqlite = script == "fashion_grid_search.py" and "disk is full" in outcome.error
+        assert "No space left on device" in outcome.error or said_by_sqlite
         kills.read_all(disk)
         assert not list(disk.glob(f"{experiment.PARTIAL}*"))
         subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)

@@ -328,13 +328,13 @@ def picture(config: live_detect.Config) -> None:
         page = on_page(paper.photograph([[name]], 6, conditions)[0], np.random.default_rng(5))
         for moment in held(page, scene, np.random.default_rng(6)):
             frame, _ = live.step(moment.frame)
-            if live.frames % 4 == 0:
-                small = cv2.resize(frame[:, :, ::-1], (560, 315), interpolation=cv2.INTER_AREA)
+            if live.frames % 6 == 0:
+                small = cv2.resize(frame[:, :, ::-1], (480, 270), interpolation=cv2.INTER_AREA)
                 shown.append(Image.fromarray(small))
-    palette = shown[8].quantize(40)  # of a frame with an answer
+    palette = shown[8].quantize(32)  # of a frame with an answer
     shown = [small.quantize(palette=palette, dither=Image.Dither.NONE) for small in shown]
     with experiment.writing(Path("docs/live.gif")) as file:
-        shown[0].save(file, save_all=True, append_images=shown[1:], duration=133, loop=0)
+        shown[0].save(file, save_all=True, append_images=shown[1:], duration=200, loop=0)
 
 
 def main(what: str, *rest: str) -> None:

@@ -42,6 +42,7 @@ DRAWING = 6 * BOX  # pixels, the longer side of the glyph whose strokes are meas
 THINNEST = 1.9  # pixels of stroke on the finished picture: thinner ones are widened to this
 SOLID = 0.75  # of the rectangle around it, unless that is long and narrow: fuller things are no writing
 BLUNT = 0.15  # of the outline: where more of it is no sharp edge, the other polarity may show what is meant
+SHARPER = 0.25  # of that share: the most that what the other polarity shows may have, to be meant
 THICKEST = 6.2  # pixels likewise: what is thicker was written by no pen, and is taken for no ink
 
 
@@ -122,13 +123,14 @@ def find_glyph(picture: np.ndarray) -> Character:
     for ink in ink_masks(picture, *PHOTO):
         mask = main_glyph(ink)
         finished = _finish(mask)
-        blunt = bluntness(ink, mask) if finished.any() else np.inf
+        if not finished.any():
+            continue  # a dark page on a light desk looks like ink, and its light ink like paper
         box = tuple(round(side / ink.scale) for side in cv2.boundingRect(mask))
-        # a dark page on a light desk looks like ink, and its light ink like paper; so does light between shadows
-        if blunt < least and (least == np.inf or _at_one_place(box, best.box)):
+        blunt = bluntness(ink, mask)
+        if not best.picture.any() or (blunt < SHARPER * least and _at_one_place(box, best.box)):
             best, least = Character(box, finished), blunt
         if least <= BLUNT:
-            break
+            break  # otherwise it may be light between shadows
     return best
 
 

@@ -21,7 +21,7 @@ STROKES = (
 )  # at least so large, and no further away: shares of the main part's size
 SMALLEST = 0.009  # of the sheet's longer side: the usual letter at the least, 3 mm on A4
 UNEVEN = 0.5  # the most that paper behind a character may vary: (lightest - darkest) / (lightest + darkest)
-NARROW = 0.5  # of its length: what is less wide can be the rim of a thing as well as a 1
+NARROW = 0.35  # of its length: what is less wide can be the rim of a thing as well as a 1
 SEEN, BESIDE = 160, (2, 5)  # of a picture so large, in pixels: between these distances lies what a stroke stands on
 RIM, FAINT = 0.9, 8  # by so much of its contrast, or of this many of 255, that differs left and right of a rim
 COMPANION = (0.6, 1.6), 0.5  # a second character beside: its size and its distance, shares likewise
@@ -74,6 +74,12 @@ def bluntness(ink: Ink, mask: np.ndarray) -> float:
     return float((rise < ink.contrast[mask > 0].mean() / 2).mean())
 
 
+def rectangle(mask: np.ndarray) -> tuple[float, float]:
+    """Width and length, in pixels, of the least rectangle, at any angle, around the mask, which is not empty."""
+    _, sides, _ = cv2.minAreaRect(cv2.findNonZero(mask))
+    return min(sides) + 1, max(sides) + 1  # between the middles of pixels there is one less
+
+
 def main_glyph(ink: Ink) -> np.ndarray:
     """The mask, of the ink's shape, of the character that the picture is of; empty where there is none."""
     parts = Parts(ink)
@@ -104,8 +110,8 @@ def main_glyph(ink: Ink) -> np.ndarray:
         left, top = parts.x[chosen].min(), parts.y[chosen].min()
         right, bottom = parts.right[chosen].max(), parts.bottom[chosen].max()
     mask = np.append(0, chosen).astype(np.uint8)[parts.names]
-    is_narrow = min(right - left, bottom - top) < NARROW * max(right - left, bottom - top)
-    if not _on_paper(ink, left, top, right, bottom) or (is_narrow and _is_rim(ink, mask)):
+    wide, long = rectangle(mask)
+    if not _on_paper(ink, left, top, right, bottom) or (wide < NARROW * long and _is_rim(ink, mask)):
         return np.zeros_like(mask)
     return mask
 

@@ -74,11 +74,11 @@ def pictures(split: Split) -> np.ndarray:
     return (split.images[:, 0] * STD + MEAN).mul_(255).round_().clamp_(0, 255).byte().cpu().numpy()
 
 
-def add_outliers(split: Split, pictures: np.ndarray) -> Split:
-    """The split and (N, 28, 28) uint8 pictures of no class, whose label is -1."""
-    images, labels = normalise(pictures), torch.full((len(pictures),), -1)
+def add(split: Split, pictures: np.ndarray, labels: np.ndarray) -> Split:
+    """The split and more examples: (N, 28, 28) uint8, and their labels (N,), -1 for a picture of no class."""
     device = split.labels.device
-    return Split(torch.cat([split.images, images.to(device)]), torch.cat([split.labels, labels.to(device)]))
+    images, labels = normalise(pictures).to(device), torch.from_numpy(labels).to(device)
+    return Split(torch.cat([split.images, images]), torch.cat([split.labels, labels]))
 
 
 def mnist(data_dir: Path, dataset: str = "auto") -> Data:

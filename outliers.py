@@ -17,7 +17,7 @@ from skeletons import DIGITS, SKELETONS
 
 # what another character is in some hand; among the classes' own nobody looks, so digits name letters only
 ALIKE = {
-    "0": "omicron", "1": "iota", "2": "zeta", "6": "delta sigma",
+    "0": "omicron", "1": "iota lambda", "2": "zeta", "6": "delta sigma",
     "alpha": "a d x Q chi sigma", "beta": "8 R", "gamma": "4 J V X Y r v x y chi nu upsilon", "delta": "6 8 d",
     "epsilon": "C E c e", "zeta": "2 3 C xi", "eta": "h n", "theta": "0 8 Q e", "iota": "1 J L t",
     "kappa": "H K R X h k x", "lambda": "A X x", "mu": "M U u w", "nu": "U V r u v y gamma upsilon", "xi": "3 E e",

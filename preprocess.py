@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from experiment import Failure
-from glyphs import all_glyphs, bluntness, main_glyph
+from glyphs import all_glyphs, bluntness, main_glyph, rectangle
 from ink import OF_SHEETS, ink_masks
 
 try:  # photographs of iPhones, where pillow-heif is installed
@@ -202,9 +202,8 @@ def _finish(mask: np.ndarray) -> np.ndarray:
 
 def _is_solid(mask: np.ndarray) -> bool:
     """Does it fill the rectangle around it, as a card does that lies on a table?"""
-    _, sides, _ = cv2.minAreaRect(cv2.findNonZero(mask))
-    width, height = sides[0] + 1, sides[1] + 1  # between the middles of pixels there is one less
-    return min(width, height) > 0.5 * max(width, height) and mask.sum(dtype=int) > SOLID * width * height
+    width, length = rectangle(mask)
+    return width > 0.5 * length and mask.sum(dtype=int) > SOLID * width * length
 
 
 def read_picture(path: Path) -> np.ndarray:

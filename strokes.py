@@ -23,6 +23,8 @@ PAPER = 72  # pixels, the side of the sheet: the box and room for the widest pen
 SUBPIXEL = 4  # bits: cv2.polylines takes coordinates in sixteenths of a pixel
 TREMOR = 0.04  # of the glyph's size, the usual error of a control point; MNIST's writers filled in forms in haste
 CALM = 0.03  # the same for letters: they have more points to go wrong at and closer neighbours to be taken for
+PEN = 2.25  # of MNIST's pixels, the width of the usual line
+SPREAD, BROAD = 0.28, 0.45  # of the width's logarithm among MNIST's pens, and among fine and broad ones
 STEPS = np.linspace(0, 1, 6)[:, None]  # along the piece of curve that belongs to one control point
 
 
@@ -77,12 +79,12 @@ def write_once(name: str, rng: np.random.Generator) -> list[np.ndarray]:
     return [stroke[0] for stroke in write(ways[pick], 1, rng)]
 
 
-def ink(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def ink(strokes: list[np.ndarray], rng: np.random.Generator, spread: float = SPREAD) -> np.ndarray:
     """Ink the paths of N glyphs, each with its own pen: (N, T, 2) per stroke -> (N, 28, 28) uint8."""
     path = np.concatenate(strokes, axis=1)
     low, high = path.min(1), path.max(1)
     # the line's width in MNIST's pixels, and the pressure that lets it swell and thin across the paper
-    width = np.clip(2.25 * np.exp(0.28 * rng.standard_normal(len(path))), 1.2, 6)
+    width = np.clip(PEN * np.exp(spread * rng.standard_normal(len(path))), 1.2, 6)
     pressure = np.exp(0.25 * rng.standard_normal((len(path), 4, 4)))
     radii = (ZOOM / 2 * width[:, None, None] * pressure).astype(np.float32)
     scale = ZOOM * (BOX - width) / (high - low).max(1)
@@ -101,12 +103,13 @@ def ink(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     return pictures
 
 
-def draw(names: Sequence[str], seed: int) -> np.ndarray:
+def draw(names: Sequence[str], seed: int, rare: bool = False) -> np.ndarray:
     """Draw one glyph per name, each by another writer.
 
     Args:
         names: N keys of SKELETONS, such as "7" or "gamma".
         seed: the same names and seed give the same bytes.
+        rare: every way of writing a character is as frequent as any other, and so are fine and broad pens.
 
     Returns:
         (N, 28, 28) uint8, white ink on black, in MNIST's size and place.
@@ -116,16 +119,17 @@ def draw(names: Sequence[str], seed: int) -> np.ndarray:
     pictures = np.empty((len(names), SIDE, SIDE), np.uint8)
     for name in np.unique(names):
         frequencies, ways = zip(*SKELETONS[name], strict=True)
+        frequencies = np.ones(len(ways)) if rare else np.array(frequencies)
         places = np.flatnonzero(names == name)
         tremor = TREMOR if name in DIGITS else CALM
-        picks = rng.choice(len(ways), len(places), p=np.array(frequencies) / sum(frequencies))
+        picks = rng.choice(len(ways), len(places), p=frequencies / frequencies.sum())
         for pick in np.unique(picks):
             picked = places[picks == pick]
-            pictures[picked] = ink(write(ways[pick], len(picked), rng, tremor), rng)
+            pictures[picked] = ink(write(ways[pick], len(picked), rng, tremor), rng, BROAD if rare else SPREAD)
     return pictures
 
 
-def digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def digits(count: int, seed: int, rare: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Draw balanced, shuffled classes: pictures (count, 28, 28) uint8, labels (count,) int64 from 0 to 9."""
     labels = np.random.default_rng(seed).permutation(np.arange(count) % 10)
-    return draw([str(label) for label in labels], seed), labels
+    return draw([str(label) for label in labels], seed, rare), labels

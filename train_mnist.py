@@ -16,6 +16,7 @@ import calm  # noqa: F401, before all else
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torchinfo
 
 import course
@@ -26,10 +27,13 @@ import models
 import outliers
 import plots
 import preprocess
+import strokes
 import training
 import verdict
 from experiment import option
 from training import Recipe
+
+DRAWN = 2 / 3  # digits drawn in rare hands, for each outlier
 
 PRESETS = {
     "best": Recipe(
@@ -96,11 +100,15 @@ def main(config: Config) -> dict:
 
 
 def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Path) -> dict:
-    """Fit the network, with outliers among the training pictures where the recipe declines; returns the metrics."""
+    """Fit the network; where the recipe declines, with drawn digits and outliers among the training pictures.
+
+    Most outliers are drawn: without drawn digits the network would learn that what is drawn is none.
+    """
     if config.decline and config.outliers:
         digits, classes = loaders.pictures(data.train), data.train.labels.cpu().numpy()
         pictures = outliers.outliers(digits, classes, config.outliers, config.seed)
-        data.train = loaders.add_outliers(data.train, pictures)
+        data.train = loaders.add(data.train, pictures, np.full(len(pictures), -1))
+        data.train = loaders.add(data.train, *strokes.digits(round(DRAWN * config.outliers), config.seed, rare=True))
     return course.take(config, model, data, folder)
 
 

@@ -52,7 +52,7 @@ def test_a_network_learns_to_be_sure_of_nothing_there(digits, split):
     letters = loaders.normalise(outliers.letters(200, np.random.default_rng(1)))
     recipe = Recipe(epochs=5, batch_size=64, optimizer="muon", learning_rate=0.05, momentum=0.6, decline=0.5)
     sure = {}
-    for name, examples in (("without", train), ("with", loaders.add_outliers(train, pictures))):
+    for name, examples in (("without", train), ("with", loaders.add(train, pictures, np.full(500, -1)))):
         torch.manual_seed(0)
         *_, last = training.fit(models.MnistNet(), examples, recipe, seed=0, quiet=True)
         confidence = training.predict(last.model, letters).exp().amax(1)
@@ -74,5 +74,6 @@ def test_pictures_and_tensors_are_the_same(digits):
     pictures, labels = digits
     split = loaders.Split(loaders.normalise(pictures), torch.from_numpy(labels.astype(np.int64)))
     assert np.array_equal(loaders.pictures(split), pictures)
-    more = loaders.add_outliers(split, pictures[:7])
-    assert len(more) == len(split) + 7 and (more.labels[-7:] == -1).all()
+    more = loaders.add(split, pictures[:7], np.arange(7) - 1)
+    assert len(more) == len(split) + 7 and more.labels[-7:].tolist() == [-1, 0, 1, 2, 3, 4, 5]
+    assert np.array_equal(loaders.pictures(more)[-7:], pictures[:7])

@@ -78,6 +78,17 @@ def test_a_hands_shadow_across_it_is_no_ink(seed):
     assert likeness(photo_to_mnist(one(str(seed % 10), seed, light="shadow", **changes)), plain) > 0.85
 
 
+@pytest.mark.parametrize(("edge", "soft", "dark"), [(80, 10, 0.3), (90, 20, 0.5), (90, 40, 0.3)])
+def test_a_narrow_digit_on_the_edge_of_a_shadow_is_no_rim(edge, soft, dark):
+    """Beside it are two brightnesses, as beside the rim of a thing; but a rim is a sliver."""
+    light = np.clip((np.arange(160) - edge) / soft + 0.5, 0, 1) * (1 - dark) + dark
+    nine = np.array([(92, 60), (80, 46), (68, 60), (76, 78), (92, 62), (88, 124)])
+    stroke = cv2.polylines(np.zeros((160, 160), np.uint8), [nine], False, 255, 8, cv2.LINE_AA)
+    ink = cv2.GaussianBlur(stroke, (0, 0), 0.8) / 255
+    picture = cv2.GaussianBlur(light * (225 * (1 - ink) + 30 * ink), (0, 0), 1)
+    assert np.abs(np.subtract(find_glyph(picture.astype(np.uint8)).box, cv2.boundingRect(stroke))).max() < 8
+
+
 def test_a_soft_stroke_is_not_given_up_for_a_sharp_rim_elsewhere():
     picture = np.full((160, 160), 235, np.uint8)
     picture = cv2.GaussianBlur(cv2.line(picture, (84, 35), (62, 125), 30, 12), (0, 0), 4)

@@ -21,7 +21,7 @@ import loaders
 import models
 import train_mnist
 
-SMALL = ["--dataset", "synthetic", "--epochs", "3", "--threads", "1", "--outliers", "400"]
+SMALL = ["--dataset", "synthetic", "--epochs", "3", "--threads", "1", "--outliers", "300"]
 WRITTEN = {
     "first_digits.png", "network.png", "losses.png", "accuracies.png", "predictions.png", "confusion.png",
     "mistakes.png", "model.pt", "checkpoint.pt", "config.json", "history.csv", "losses.csv", "classes.csv",
@@ -78,11 +78,8 @@ def test_metrics_history_and_config(finished):
     metrics = json.loads((folder / "metrics.json").read_text())
     history = pd.read_csv(folder / "history.csv")
     config = json.loads((folder / "config.json").read_text())
-    assert history.epoch.tolist() == [1, 2, 3] and history.examples.tolist() == [
-        1600,
-        3200,
-        4800,
-    ]  # 1,200 digits and 400 outliers
+    # 1,200 digits, 300 outliers and 200 drawn digits
+    assert history.epoch.tolist() == [1, 2, 3] and history.examples.tolist() == [1700, 3400, 5100]
     best = history.loc[history.valid_loss.idxmin()]
     assert metrics["test_accuracy"] == best.test_accuracy and metrics["valid_accuracy"] == best.valid_accuracy
     assert metrics["parameters"] == 21_840 and metrics["epochs"] == 3 and metrics["dataset"] == "synthetic digits"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ink import Ink
+from ink import Ink, components
 
 CUT, ACROSS = 0.12, 0.02  # how much a part counts that touches the border, and one that touches opposite borders
 SIDEWAYS = 0.5  # how much less a part counts in the corner than in the middle, times its share of the way there
@@ -42,7 +42,7 @@ class Parts:
     """The connected parts of the ink; every attribute but `names` has one value or row for each of N parts."""
 
     def __init__(self, ink: Ink):
-        count, self.names, boxes, centers = cv2.connectedComponentsWithStats(ink.mask)  # names: (H, W), 0 is paper
+        count, self.names, boxes, centers = components(ink.mask)  # names: (H, W), 0 is paper
         self.x, self.y, self.width, self.height, self.area = boxes[1:].T
         self.right, self.bottom = self.x + self.width, self.y + self.height
         self.size = np.maximum(self.width, self.height)
@@ -76,7 +76,8 @@ def bluntness(ink: Ink, mask: np.ndarray) -> float:
 
 def rectangle(mask: np.ndarray) -> tuple[float, float]:
     """Width and length, in pixels, of the least rectangle, at any angle, around the mask, which is not empty."""
-    _, sides, _ = cv2.minAreaRect(cv2.findNonZero(mask))
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    _, sides, _ = cv2.minAreaRect(np.concatenate(outlines))
     return min(sides) + 1, max(sides) + 1  # between the middles of pixels there is one less
 
 

@@ -71,7 +71,7 @@ def normalise(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 def pictures(split: Split) -> np.ndarray:
     """What `normalise` made the split's images of: (N, 28, 28) uint8."""
-    return (split.images[:, 0] * STD + MEAN).mul_(255).round_().clamp_(0, 255).byte().cpu().numpy()
+    return (split.images[:, 0] * STD).add_(MEAN).mul_(255).round_().clamp_(0, 255).byte().cpu().numpy()
 
 
 def add(split: Split, pictures: np.ndarray, labels: np.ndarray) -> Split:

@@ -106,9 +106,10 @@ def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Pa
     """
     if config.decline and config.outliers:
         digits, classes = loaders.pictures(data.train), data.train.labels.cpu().numpy()
-        pictures = outliers.outliers(digits, classes, config.outliers, config.seed)
-        data.train = loaders.add(data.train, pictures, np.full(len(pictures), -1))
-        data.train = loaders.add(data.train, *strokes.digits(round(DRAWN * config.outliers), config.seed, rare=True))
+        strange = outliers.outliers(digits, classes, config.outliers, config.seed)
+        drawn, labels = strokes.digits(round(DRAWN * config.outliers), config.seed, rare=True)
+        labels = np.concatenate([np.full(len(strange), -1), labels])
+        data.train = loaders.add(data.train, np.concatenate([strange, drawn]), labels)
     return course.take(config, model, data, folder)
 
 

@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 
 from experiment import Failure
-from preprocess import SUFFIXES, pictures_in, plain, read_picture
+from pictures import SUFFIXES, pictures_in, read_picture
+from preprocess import plain
 
 WIDTH, HEIGHT, RATE = 1280, 720, 30  # asked of a camera; what it gives may differ
 LEAST, MOST = 480, 1080  # pixels, a frame's height; others are scaled to HEIGHT

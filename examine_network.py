@@ -21,9 +21,10 @@ import experiment
 import loaders
 import models
 import plots
-import preprocess
 import questions
 from experiment import option
+from pictures import read_picture
+from preprocess import photo_to_mnist
 from questions import Subject
 from report import Report
 from skeletons import SKELETONS
@@ -105,7 +106,7 @@ def prepare(config: Config, device: torch.device) -> Subject:
 def read_image(path: Path) -> np.ndarray:
     """(28, 28) uint8: a picture of one's own as the network should see it."""
     try:
-        picture = preprocess.photo_to_mnist(preprocess.read_picture(path))
+        picture = photo_to_mnist(read_picture(path))
     except experiment.Failure as failure:
         raise experiment.Failure(f"{failure}: give --image a PNG or JPEG of one character") from None
     if not picture.any():

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ink import Ink, components
+from ink import Ink
+from rules import components
 
 CUT, ACROSS = 0.12, 0.02  # how much a part counts that touches the border, and one that touches opposite borders
 SIDEWAYS = 0.5  # how much less a part counts in the corner than in the middle, times its share of the way there

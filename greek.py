@@ -22,7 +22,7 @@ import verdict
 from experiment import Failure, option
 from letters import Source
 from loaders import Data, Split
-from preprocess import Sample, read_folder
+from pictures import Sample, read_folder
 from skeletons import SKELETONS
 from training import Recipe
 

@@ -17,7 +17,7 @@ import experiment
 import loaders
 import plots
 import training
-from preprocess import Sample
+from pictures import Sample
 
 SURE = 0.9  # confidence from which an answer counts
 UNCLEAR = "unclear"
@@ -47,7 +47,7 @@ def answer(model: nn.Module, pictures: Sequence[np.ndarray]) -> pd.DataFrame:
 
 
 def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str], folder: Path) -> pd.DataFrame:
-    """Answer the samples of `preprocess.read_folder`; write handwritten.csv and handwritten.png, print what they say.
+    """Answer the samples of `pictures.read_folder`; write handwritten.csv and handwritten.png, print what they say.
 
     Returns:
         file, label (missing where unknown), prediction, confidence, answer, and the box x, y, width, height, which is

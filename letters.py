@@ -16,7 +16,7 @@ import outliers
 import strokes
 from experiment import Failure
 from loaders import Split, normalise
-from preprocess import SUFFIXES, Sample, read_folder
+from pictures import SUFFIXES, Sample, read_folder
 from skeletons import GREEK, SKELETONS
 
 THREE = ["alpha", "beta", "gamma"]

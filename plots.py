@@ -21,7 +21,8 @@ from torch.fx import symbolic_trace
 from torch.fx.passes.shape_prop import ShapeProp
 
 from experiment import writing
-from preprocess import Sample, plain
+from pictures import Sample
+from preprocess import plain
 
 TRAIN, VALID, TEST = "tab:blue", "tab:green", "tab:red"
 DPI = 130  # a 10 inch figure is 1300 pixels wide: sharp at README size, some 100 kB

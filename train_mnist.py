@@ -26,11 +26,11 @@ import loaders
 import models
 import outliers
 import plots
-import preprocess
 import strokes
 import training
 import verdict
 from experiment import option
+from pictures import read_folder
 from training import Recipe
 
 DRAWN = 2 / 3  # digits drawn in rare hands, for each outlier
@@ -64,7 +64,7 @@ def main(config: Config) -> dict:
     device, folder = experiment.begin(config)
     plots.begin(config.show)
     default_is_absent = config.handwritten == Config.handwritten and not config.handwritten.exists()
-    photos = None if default_is_absent else preprocess.read_folder(config.handwritten, models.DIGITS)
+    photos = None if default_is_absent else read_folder(config.handwritten, models.DIGITS)
 
     # A: look at the data before anything else
     data = loaders.mnist(config.data_dir, config.dataset).to(device)

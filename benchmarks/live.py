@@ -37,6 +37,7 @@ from keys import Keys
 from live import Live
 from loaders import normalise
 from models import DIGITS
+from pictures import read_folder, read_picture
 
 STAGE = 480  # pixels: the part of the frame, around the box, in which things happen
 BOX = 360  # pixels
@@ -157,9 +158,9 @@ def drawn_pages(names: list[str], count: int, seed: int) -> Iterator[tuple[str, 
 
 
 def real_pages(folder: Path, names: list[str], seed: int) -> Iterator[tuple[str, np.ndarray]]:
-    samples, _ = preprocess.read_folder(folder, names)
+    samples, _ = read_folder(folder, names)
     for i, sample in enumerate(samples):
-        yield sample.label, on_page(preprocess.read_picture(sample.file), np.random.default_rng([seed, i]))
+        yield sample.label, on_page(read_picture(sample.file), np.random.default_rng([seed, i]))
 
 
 def measure(pages: Iterator[tuple[str, np.ndarray]], lives: dict[str, Live], seed: int) -> list[dict]:

@@ -35,11 +35,11 @@ import ledger
 import loaders
 import models
 import patience
-import preprocess
 import strokes
 from benchmarks import results
 from experiment import Failure
 from ledger import Ledger
+from pictures import read_folder
 from search import Settings
 
 SECONDS, MEMORY = 10, 2e9  # bytes; at the most
@@ -251,7 +251,7 @@ def nasty(good: dict[str, dict[str, bytes]]) -> dict[str, dict[str, bytes]]:
 
 def read_picture(path: Path, good: dict[str, bytes], labels: tuple[str, ...] = ("3",)) -> None:
     """A picture of one character, or, where nothing says so, a page of many."""
-    samples, faults = preprocess.read_folder(path, labels)
+    samples, faults = read_folder(path, labels)
     assert all(sample.picture.shape == (28, 28) and sample.picture.dtype == np.uint8 for sample in samples)
     assert all("\n" not in fault for fault in faults)
 

@@ -24,6 +24,7 @@ import models
 import paper
 import preprocess
 from benchmarks import results
+from pictures import read_folder, read_picture
 
 PHOTOS, SHEETS = 300, 60
 PENS = ["pencil", "blue ballpoint", "black ballpoint", "red ballpoint", "felt pen", "marker"]
@@ -108,9 +109,9 @@ def main(folder: str = "", *weights: str) -> None:
     results.write("sheets", summary | sheets(), [])
     if not folder:
         return
-    samples, _ = preprocess.read_folder(Path(folder), models.DIGITS)
+    samples, _ = read_folder(Path(folder), models.DIGITS)
     real = [sample.picture for sample in samples], [sample.label for sample in samples]
-    plain_real = [plain_way(preprocess.plain(preprocess.read_picture(sample.file))) for sample in samples]
+    plain_real = [plain_way(preprocess.plain(read_picture(sample.file))) for sample in samples]
     photos, labels = drawn()
     read, plain = ([way(photo) for photo in photos] for way in (preprocess.photo_to_mnist, plain_way))
     rows = []

@@ -16,6 +16,7 @@ import handwriting
 import models
 import preprocess
 from benchmarks import results
+from pictures import read_folder
 
 SIDE = 44  # pixels
 KINDS = {
@@ -48,7 +49,7 @@ def main(folder: Path, weights: list[Path]) -> None:
     rows = []
     for path in weights:
         model = models.load(path, None, "transfer_greek.py")
-        samples, _ = preprocess.read_folder(folder, model.class_names)
+        samples, _ = read_folder(folder, model.class_names)
         samples = [sample for sample in samples if sample.label]
         for kind, spoiled in KINDS.items():
             rng = np.random.default_rng(0)

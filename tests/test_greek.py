@@ -25,7 +25,7 @@ import strokes
 import training
 import transfer_greek
 from benchmarks.greek import interval
-from preprocess import read_folder
+from pictures import read_folder
 from skeletons import GREEK, SKELETONS
 
 SCRIPTS = {"transfer_greek.py": transfer_greek, "greek_from_scratch.py": greek_from_scratch}

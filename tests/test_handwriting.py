@@ -14,7 +14,7 @@ import models
 import verdict
 from loaders import Split
 from paper import photograph
-from preprocess import read_folder
+from pictures import read_folder
 from scenery import Conditions
 
 

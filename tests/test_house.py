@@ -6,10 +6,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"calm", "weights"},
-    {"experiment", "ink", "muon", "scenery", "skeletons", "kernels"},
-    {"models", "glyphs", "film", "patience"},
+    {"experiment", "rules", "muon", "scenery", "skeletons", "kernels"},
+    {"models", "ink", "film", "patience"},
+    {"glyphs"},
     {"preprocess"},
-    {"strokes", "augment", "camera"},
+    {"strokes", "augment", "pictures"},
+    {"camera"},
     {"loaders", "outliers", "paper"},
     {"letters"},
     {"training", "plots"},

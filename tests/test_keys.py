@@ -6,7 +6,8 @@ import keys
 import models
 from keys import Keys
 from paper import photograph
-from preprocess import photo_to_mnist, read_folder
+from pictures import read_folder
+from preprocess import photo_to_mnist
 from scenery import Conditions
 from skeletons import GREEK
 

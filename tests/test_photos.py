@@ -19,7 +19,8 @@ from experiment import Failure
 from glyphs import bluntness
 from ink import Ink
 from paper import photograph
-from preprocess import center_ink, find_glyph, find_glyphs, photo_to_mnist, read_folder, read_picture
+from pictures import read_folder, read_picture
+from preprocess import center_ink, find_glyph, find_glyphs, photo_to_mnist
 from scenery import Conditions
 
 DIGITS = tuple("0123456789")

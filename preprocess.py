@@ -172,7 +172,7 @@ def _finish(mask: np.ndarray) -> np.ndarray:
     """One glyph's mask as MNIST's makers would have it, with a stroke that can be seen."""
     if not mask.any() or _is_solid(mask):
         return np.zeros((SIDE, SIDE), np.uint8)
-    glyph = np.pad(_scaled(255 * mask, DRAWING), DRAWING // 4)
+    glyph = np.pad(_scaled(255 * mask, DRAWING), DRAWING // 10)  # room for what is smoothed and widened
     smooth = cv2.GaussianBlur(glyph, (0, 0), 1.5)
     drawing = (smooth >= min(128, smooth.max())).astype(np.uint8)
     # across a straight stroke the distance to its edge is a quarter of its width, on average

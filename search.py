@@ -28,7 +28,7 @@ from training import Recipe
 
 DIMENSIONS = ("conv_layers", "linear_layers", "dropout", "hidden_units", "batch_size", "epochs", "learning_rate")
 EPOCHS = 5  # the grid's step
-LEARNING_RATES = {"adam": [0.01, 0.001, 0.0001], "muon": [0.1, 0.03, 0.01]}
+LEARNING_RATES = {"adam": [0.01, 0.001, 0.0001], "muon": [0.06, 0.03, 0.015]}
 MOMENTUM = {"adam": 0.9, "muon": 0.85}
 
 Configuration = dict[str, Any]  # a value for each of `dimensions`

@@ -33,7 +33,7 @@ from experiment import option
 from pictures import read_folder
 from training import Recipe
 
-DRAWN = 2 / 3  # digits drawn in rare hands, for each outlier
+DRAWN = 1 / 3  # digits drawn in rare hands, for each outlier
 
 PRESETS = {
     "best": Recipe(

@@ -52,7 +52,7 @@ class Config(experiment.Common, Settings):
 PRESETS = {
     "report": Config(),
     "cheap": Config(
-        preset="cheap", study="cheap", trials=4, max_batch_size=128, max_epochs=5, pruner="hyperband",
+        preset="cheap", study="cheap", trials=6, max_batch_size=128, max_epochs=5, pruner="hyperband",
         optimizer="muon", schedule="one-cycle", batch_norm=3,
     ),
 }  # fmt: skip

@@ -112,11 +112,18 @@ def find_glyph(picture: np.ndarray) -> Character:
             continue  # a dark page on a light desk looks like ink, and its light ink like paper
         box = tuple(round(side / ink.scale) for side in cv2.boundingRect(mask))
         blunt = bluntness(ink, mask)
-        if not best.picture.any() or (blunt < SHARPER * least and _at_one_place(box, best.box)):
+        instead = _at_one_place(box, best.box) or _aside(box, picture) < _aside(best.box, picture)
+        if not best.picture.any() or (blunt < SHARPER * least and instead):
             best, least = Character(box, finished), blunt
         if least <= BLUNT:
             break  # otherwise it may be light between shadows
     return best
+
+
+def _aside(box: Box, picture: np.ndarray) -> float:
+    """How far, in pixels, the middle of the box lies from that of the picture."""
+    x, y, width, height = box
+    return float(np.hypot(x + (width - picture.shape[1]) / 2, y + (height - picture.shape[0]) / 2))
 
 
 def _at_one_place(one: Box, other: Box) -> bool:

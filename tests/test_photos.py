@@ -90,6 +90,20 @@ def test_a_narrow_digit_on_the_edge_of_a_shadow_is_no_rim(edge, soft, dark):
     assert np.abs(np.subtract(find_glyph(picture.astype(np.uint8)).box, cv2.boundingRect(stroke))).max() < 8
 
 
+@pytest.mark.parametrize(("low", "high", "soft", "desk"), [(30, 90, 8, 70), (36, 80, 16, 70), (36, 100, 8, 90)])
+def test_the_light_beside_a_shadow_is_no_ink(low, high, soft, desk):
+    """Between the shadow and the rim of the page, a patch of light; the thin 2 in the middle is much sharper."""
+    page = cv2.fillPoly(
+        np.full((160, 160), desk, np.uint8), [np.array([(33, 10), (150, 30), (130, 155), (15, 138)])], 225
+    )
+    two = np.array([(78, 62), (92, 54), (100, 66), (90, 84), (66, 106), (106, 110)])
+    stroke = cv2.polylines(np.zeros((160, 160), np.uint8), [two], False, 255, 3, cv2.LINE_AA)
+    ink, across = cv2.GaussianBlur(stroke, (0, 0), 0.6) / 255, np.arange(160)
+    shadow = np.clip((across - low) / soft + 0.5, 0, 1) * np.clip((high - across) / soft + 0.5, 0, 1)
+    picture = cv2.GaussianBlur((1 - 0.45 * shadow) * (page * (1 - ink) + 40 * ink), (0, 0), 1)
+    assert np.abs(np.subtract(find_glyph(picture.astype(np.uint8)).box, cv2.boundingRect(stroke))).max() < 8
+
+
 def test_a_soft_stroke_is_not_given_up_for_a_sharp_rim_elsewhere():
     picture = np.full((160, 160), 235, np.uint8)
     picture = cv2.GaussianBlur(cv2.line(picture, (84, 35), (62, 125), 30, 12), (0, 0), 4)

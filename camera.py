@@ -57,8 +57,8 @@ def frame_source(source: str) -> "Camera | Video | Folder":
     if "://" in source:
         return Camera(source)
     path = Path(source)
-    if not (path.is_file() or path.is_dir()):
-        what = f"{source} is no file" if path.exists() else f"there is no {source}"
+    if not source or not (path.is_file() or path.is_dir()):
+        what = f"{source or 'nothing'} is no file" if path.exists() else f"there is no {source}"
         raise Failure(f"{what}: give --source the number of a camera, a video, a folder or an address")
     return Folder(path) if path.is_dir() or path.suffix.lower() in SUFFIXES else Video(path)
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 import plots
 
@@ -26,6 +27,7 @@ def dimensions(table: pd.DataFrame, names: Sequence[str], title: str) -> Figure:
         medians = table.groupby(name).valid_acc.median()
         axis.plot(range(len(values)), medians[values], color=plots.TEST, marker="o", markersize=4, label="median")
         axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+        axis.set_xlim(-0.5, len(values) - 0.5)
         axis.set_xlabel(name.replace("_", " "))
         axis.grid(alpha=0.3)
     axes[0, 0].legend()
@@ -58,7 +60,7 @@ def coordinates(table: pd.DataFrame, names: Sequence[str], title: str) -> Figure
     for share in (0, 0.5, 1):
         axis.text(last + 0.08, 0.02 + 0.98 * share, f"{table.valid_acc.quantile(share):.1f} %", va="center")
     axis.set_xticks(range(last + 1), [*(name.replace("_", "\n") for name in names), "rank by\nvalidation"])
-    axis.set(title=title, xlim=(-0.3, last + 0.6), yticks=[])
+    axis.set(title=title, xlim=(-0.3, last + 0.6), ylim=(-0.02, 1.04), yticks=[])
     for place in range(last + 1):
         axis.axvline(place, color="gray", linewidth=0.8, zorder=0)
     return figure
@@ -83,6 +85,7 @@ def progress(table: pd.DataFrame, title: str) -> Figure:
         axis.scatter(part.index, part.valid_acc, s=18, color=color, label=f"{state} ({len(part)})")
     axis.step(table.index, table.valid_acc.cummax(), where="post", color=plots.TEST, label="best so far")
     axis.set(title=title, xlabel="trial", ylabel=ACCURACY)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _most(axis, table.valid_acc)
     axis.legend(loc="lower right")
     axis.grid(alpha=0.3)

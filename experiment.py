@@ -140,6 +140,8 @@ def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any])
     except KeyboardInterrupt:
         if hasattr(settings, "study"):  # the database knows what is done
             _leave("\nstopped; this goes on with it:  " + shlex.join([sys.executable, *sys.argv]), 130)
+        if getattr(settings, "record", None):  # what was recorded is there, and is not written over
+            _leave("\nstopped", 130)
         if not hasattr(settings, "resume"):
             _leave("\nstopped; this begins anew:  " + shlex.join([sys.executable, *sys.argv]), 130)
         arguments = [argument for argument in sys.argv if argument != "--resume"]
@@ -206,7 +208,7 @@ def output_folder(path: Path, alone: bool = True, flag: str = "--output-dir") ->
     try:
         path.mkdir(parents=True, exist_ok=True)
         if alone:
-            _claim(path)
+            _claim(path, flag)
             for leftover in path.glob(f"{PARTIAL}*"):
                 leftover.unlink()  # from a run that was killed while it wrote
         with tempfile.TemporaryFile(dir=path):
@@ -216,7 +218,7 @@ def output_folder(path: Path, alone: bool = True, flag: str = "--output-dir") ->
     return path
 
 
-def _claim(path: Path) -> None:
+def _claim(path: Path, flag: str) -> None:
     """Keep other runs out of the folder until this process ends, however it ends: the system then opens the lock."""
     if fcntl is None or path.resolve() in _claimed:
         return
@@ -225,7 +227,7 @@ def _claim(path: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise Failure(f"another run is writing to {path}: wait for it, or choose another --output-dir") from None
+        raise Failure(f"another run is writing to {path}: wait for it, or choose another {flag}") from None
     except OSError:
         pass  # a file system without locks
     _claimed[path.resolve()] = handle

@@ -53,6 +53,7 @@ class Keys:
         self._typed = ""
         self._rest, self._rest_until = "", 0.0  # of a name that was clear before it was typed to its end
         self._told, self._told_until = "", 0.0
+        self.standing = ""  # what the bar says while there is nothing else to say
 
     @property
     def model(self) -> nn.Module:
@@ -67,7 +68,7 @@ class Keys:
         """What the bar at the foot says at this time, in seconds."""
         if self._filing:
             return self._question()
-        return self._told if now < self._told_until else ""
+        return self._told if now < self._told_until else self.standing
 
     def press(self, key: int, crop: np.ndarray | None, now: float) -> None:
         """A key, as OpenCV numbers it, at a time in seconds; the crop is what is in the box, None without writing."""

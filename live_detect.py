@@ -87,18 +87,20 @@ def main(config: Config) -> None:
 
 
 def find_networks(config: Config) -> dict[str, dict[str, torch.nn.Module]]:
-    """The networks that are there, by mode and by how they were made."""
-    places = {
-        "digits": {"trained": (config.digits, "train_mnist.py")},
-        "greek": {
-            "transferred": (config.transfer, "transfer_greek.py"),
-            "from scratch": (config.scratch, "greek_from_scratch.py"),
-        },
-    }
-    found = {
-        mode: {made: models.load(path, None, script) for made, (path, script) in known.items() if path.is_file()}
-        for mode, known in places.items()
-    }
+    """The networks that are there, by mode and by how they were made.
+
+    Raises:
+        Failure: a file holds another network than it should, or is damaged.
+    """
+    found = {"digits": {}, "greek": {}}
+    for mode, made, flag, network, script in (
+        ("digits", "trained", "digits", models.MnistNet, "train_mnist.py"),
+        ("greek", "transferred", "transfer", models.MnistNet, "transfer_greek.py"),
+        ("greek", "from scratch", "scratch", models.GreekNet, "greek_from_scratch.py"),
+    ):
+        path = getattr(config, flag)
+        if path.is_file():
+            found[mode][made] = models.load(path, network, script, models.DIGITS if mode == "digits" else None)
     return {mode: known for mode, known in found.items() if known}
 
 
@@ -115,7 +117,7 @@ def watch(
             now = time.monotonic()
             frame = dataclasses.replace(frame, time=frame.time + PAUSE, arrived=now)  # the last one stands
             if not (source.is_live or live.keys.frozen):
-                live.keys.tell("this is the end; q quits", time.monotonic())
+                live.keys.standing = "this is the end; q quits"
         else:
             return
         shown, reading = live.step(frame, source.trouble)

@@ -30,6 +30,7 @@ WHITE, GREY, GREEN, AMBER = (255, 255, 255), (170, 170, 170), (120, 220, 90), (6
 ZOOM = 5  # of the picture that the network sees
 BAR = 150, 16  # pixels, a bar of probability 1
 MARGIN = 16  # pixels
+NAMED = {0xFF08: 8, 0xFF0D: 13, 0xFF8D: 13, 0xFF1B: 27}  # backspace, two enters and Esc, as GTK numbers them
 KEYS = [
     ("m", "digits"),
     ("g", "Greek letters"),
@@ -199,12 +200,12 @@ class Window:
         self._sized = False
 
     def show(self, frame: np.ndarray, wait: float) -> int:
-        """Show the frame and wait, in seconds, for a key: its number, or -1."""
+        """Show the frame and wait, in seconds, for a key: the number of its character, or -1."""
         if not self._sized:
             cv2.resizeWindow(NAME, frame.shape[1], frame.shape[0])
             self._sized = True
         cv2.imshow(NAME, frame)
-        return cv2.waitKey(max(1, round(1000 * wait)))
+        return character(cv2.waitKeyEx(max(1, round(1000 * wait))))
 
     @property
     def is_open(self) -> bool:
@@ -215,6 +216,13 @@ class Window:
 
     def close(self) -> None:
         cv2.destroyAllWindows()
+
+
+def character(key: int) -> int:
+    """The character of a key as OpenCV numbers it, or -1: an arrow's last byte alone would be a letter's."""
+    key = key & 0xFFFF if key > 0 else 0  # above are Shift and the like
+    key = NAMED.get(key, key)
+    return key if 0 < key < 0x100 else -1
 
 
 def see_that_windows_open() -> None:

@@ -22,13 +22,14 @@ import experiment
 import loaders
 import models
 import training
-from experiment import option
+from experiment import Failure, option
 from loaders import Data, Split
 from training import Recipe
 
 DIMENSIONS = ("conv_layers", "linear_layers", "dropout", "hidden_units", "batch_size", "epochs", "learning_rate")
 EPOCHS = 5  # the grid's step
 LEARNING_RATES = {"adam": [0.01, 0.001, 0.0001], "muon": [0.06, 0.03, 0.015]}
+MOST = 1_000_000  # combinations of a grid
 MOMENTUM = {"adam": 0.9, "muon": 0.85}
 
 Configuration = dict[str, Any]  # a value for each of `dimensions`
@@ -41,9 +42,11 @@ class Settings:
     max_conv_layers: int = option(3, "greatest number of convolutions; from 1", least=1, most=4)
     max_linear_layers: int = option(3, "greatest number of linear layers; from 1", least=1, most=10)
     max_dropout: float = option(0.3, "greatest share dropped; from 0.1 in steps of 0.1", least=0.1, most=0.9)
-    max_hidden_units: int = option(128, "greatest width of the linear layers; from 64 in steps of 64", least=64)
-    max_batch_size: int = option(64, "most examples per step; from 32 in steps of 32", least=32)
-    max_epochs: int = option(20, "most passes over the training pictures; from 5 in steps of 5", least=5)
+    max_hidden_units: int = option(
+        128, "greatest width of the linear layers; from 64 in steps of 64", least=64, most=2**16
+    )
+    max_batch_size: int = option(64, "most examples per step; from 32 in steps of 32", least=32, most=50_000)
+    max_epochs: int = option(20, "most passes over the training pictures; from 5 in steps of 5", least=5, most=10_000)
     sampler: str = option(
         "random", "random: without repetition; grid: all, in order; tpe: near what was good so far",
         choices=("grid", "random", "tpe"),
@@ -85,8 +88,15 @@ def distributions(settings: Settings) -> dict[str, BaseDistribution]:
 
 
 def grid(settings: Settings) -> list[Configuration]:
-    """Every combination, the last dimension fastest."""
+    """Every combination, the last dimension fastest.
+
+    Raises:
+        Failure: there are so many that they would not fit into memory.
+    """
     values = dimensions(settings)
+    count = math.prod(map(len, values.values()))
+    if count > MOST:
+        raise Failure(f"{count:,} combinations are too many, {MOST:,} can be: lower one of the --max- flags")
     return [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
 
 

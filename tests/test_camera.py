@@ -217,6 +217,11 @@ def test_files_that_are_no_video(name, content, line, tmp_path, capfd):
     assert capfd.readouterr().err == ""  # FFmpeg's own words would only confuse
 
 
+def test_no_source_at_all():
+    with pytest.raises(Failure, match="nothing is no file: give --source the number of a camera"):
+        camera.frame_source("")
+
+
 def test_a_folder_without_pictures(tmp_path):
     with pytest.raises(Failure, match="holds no pictures"):
         camera.frame_source(str(tmp_path))

@@ -155,6 +155,27 @@ def test_damaged_weights(tmp_path):
     assert result.returncode == 1 and "run train_mnist.py again" in result.stderr and result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("flag", ["transfer", "scratch", "digits"])
+def test_weights_of_another_network(flag, config, tmp_path):
+    other = {
+        "transfer": models.FashionNet(),
+        "scratch": models.MnistNet(),
+        "digits": models.MnistNet(["alpha", "beta"]),
+    }
+    models.save(other[flag], tmp_path / "other.pt")
+    with pytest.raises(Failure, match=r"other\.pt (holds|tells apart)"):
+        live_detect.find_networks(config(**{flag: tmp_path / "other.pt"}))
+
+
+def test_keys_that_are_no_characters_do_nothing():
+    """The last byte of an arrow to the left is that of Q; what stands above the last two is of Shift and the like."""
+    for key, character in (
+        (-1, -1), (ord("q"), ord("q")), (27, 27), (0xFF51, -1), (0xFF53, -1), (0x250000, -1), (63234, -1), (945, -1),
+        (0x100071, ord("q")), (0xFF08, 8), (0xFF0D, 13), (0x10FF1B, 27),
+    ):  # fmt: skip
+        assert screen.character(key) == character, hex(key)
+
+
 def test_without_a_screen(reader, pages):
     flags = ["--source", str(pages / "film.avi"), "--digits", str(reader)]
     result = run("live_detect.py", *flags, environment={"DISPLAY": "", "WAYLAND_DISPLAY": ""})

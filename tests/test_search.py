@@ -9,6 +9,7 @@ import experiment
 import loaders
 import search
 import training
+from experiment import Failure
 from search import Settings
 
 BASE = {"conv_layers": 1, "linear_layers": 2, "dropout": 0.2, "hidden_units": 64, "batch_size": 32, "epochs": 10}
@@ -31,6 +32,11 @@ def test_the_report_s_grid():
         "batch_size": [32, 64], "epochs": [5, 10, 15, 20], "learning_rate": [0.0001, 0.001, 0.01],
     }  # fmt: skip
     assert search.plan(Settings(sampler="grid"), 75) == combinations
+
+
+def test_a_grid_beyond_measure_is_refused():
+    with pytest.raises(Failure, match=r"combinations are too many, .*: lower one of the --max- flags"):
+        search.grid(Settings(max_hidden_units=2**16, max_batch_size=50_000))
 
 
 def test_maxima_build_the_grid():

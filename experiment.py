@@ -138,20 +138,25 @@ def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any])
     try:
         main(settings)
     except KeyboardInterrupt:
-        if hasattr(settings, "study"):  # the database knows what is done
-            _leave("\nstopped; this goes on with it:  " + shlex.join([sys.executable, *sys.argv]), 130)
-        if getattr(settings, "record", None):  # what was recorded is there, and is not written over
-            _leave("\nstopped", 130)
-        if not hasattr(settings, "resume"):
-            _leave("\nstopped; this begins anew:  " + shlex.join([sys.executable, *sys.argv]), 130)
-        arguments = [argument for argument in sys.argv if argument != "--resume"]
-        _leave("\nstopped; this goes on with it:  " + shlex.join([sys.executable, *arguments, "--resume"]), 130)
+        _leave("\nstopped" + _next_step(settings), 130)
     except WrongUsage as failure:
         _leave(f"error: {failure}", 2)
     except Failure as failure:
         _leave(f"error: {failure}", 1)
     except OSError as failure:
         _leave(f"error: {disk_trouble(failure)}", 1)
+
+
+def _next_step(settings: Any) -> str:
+    """After Ctrl-C: the command that goes on, or begins anew."""
+    if getattr(settings, "record", None):
+        return ""  # what was recorded is there, and is not written over
+    arguments, end = sys.argv, []
+    if hasattr(settings, "resume"):
+        arguments, end = [argument for argument in sys.argv if argument != "--resume"], ["--resume"]
+    # of a study the database knows what is done
+    what = "goes on with it" if end or hasattr(settings, "study") else "begins anew"
+    return f"; this {what}:  " + shlex.join([sys.executable, *arguments, *end])
 
 
 def _leave(line: str, status: int) -> None:

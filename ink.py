@@ -13,7 +13,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from rules import without_rules
+from rules import square, without_rules
 
 REDUCED = 0.25  # share of `most`: the longer side of the picture that reach and paper are found on
 WINDOWS = 0.2, 0.35, 0.5  # of the longer side: where the median is paper, since ink is the lesser part
@@ -38,7 +38,7 @@ class Ink:
         """(H, W) uint8, by how much the contrast rises within what a sharp edge takes: a pixel of the picture, or a
         hundredth of its side."""
         reach = 2 * max(1.5 * self.scale, 0.01 * max(self.mask.shape))
-        return cv2.morphologyEx(self.contrast, cv2.MORPH_GRADIENT, _square(reach))
+        return cv2.morphologyEx(self.contrast, cv2.MORPH_GRADIENT, square(reach))
 
 
 def ink_masks(picture: np.ndarray, least: int, most: int, reaches: tuple[float, ...] = REACHES) -> Iterator[Ink]:
@@ -96,17 +96,13 @@ def _in_one_colour(picture: np.ndarray, scale: float) -> np.ndarray:
     return cv2.transform(picture, np.append(mixture, -against)[None])
 
 
-def _square(side: float) -> np.ndarray:
-    return np.ones((int(side) | 1, int(side) | 1), np.uint8)
-
-
 def _edges(picture: np.ndarray) -> np.ndarray:
-    return cv2.morphologyEx(picture, cv2.MORPH_GRADIENT, _square(3)).astype(np.float32)
+    return cv2.morphologyEx(picture, cv2.MORPH_GRADIENT, square(3)).astype(np.float32)
 
 
 def _sharpness(contrast: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Share of its full height, 0 to 1, that an edge rises from pixel to pixel."""
-    return np.minimum(1, edges / np.maximum(1, cv2.dilate(contrast, _square(3))))
+    return np.minimum(1, edges / np.maximum(1, cv2.dilate(contrast, square(3))))
 
 
 def _is_darker(picture: np.ndarray) -> bool:
@@ -123,7 +119,7 @@ def _is_darker(picture: np.ndarray) -> bool:
 def _paper(picture: np.ndarray, dark: bool, reach: float) -> np.ndarray:
     """The picture with everything filled that is narrower than the reach, a share of the longer side."""
     side = max(3, reach * max(picture.shape[:2]))
-    filled = cv2.morphologyEx(picture, cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN, _square(side))
+    filled = cv2.morphologyEx(picture, cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN, square(side))
     return cv2.blur(filled, (5, 5))
 
 
@@ -161,7 +157,7 @@ def _reach(picture: np.ndarray, dark: bool, reaches: tuple[float, ...]) -> float
     best, most = reaches[0], -np.inf
     for reach, contrast, sharpness, floor in zip(reaches, contrasts, sharp, floors, strict=True):
         mask = (contrast >= max(floor, strength / 2)).astype(np.uint8)
-        outline = mask > cv2.erode(mask, _square(3))
+        outline = mask > cv2.erode(mask, square(3))
         score = ((sharpness[outline] - 0.5) * contrast[outline]).sum()
         if score > 1.1 * most:
             best, most = reach, score

@@ -71,18 +71,19 @@ class Keys:
         return self._told if now < self._told_until else self.standing
 
     def press(self, key: int, crop: np.ndarray | None, now: float) -> None:
-        """A key, as OpenCV numbers it, at a time in seconds; the crop is what is in the box, None without writing."""
+        """A key, by the number of its character, or -1 for none, at a time in seconds; the crop is what is in the box,
+        None without writing."""
         if key < 0:
             return
-        character = chr(key & 0xFF).lower()
+        character = chr(key).lower()
         if self._rest and now < self._rest_until and character == self._rest[0]:
             self._rest = self._rest[1:]
             return
         self._rest = ""
         if self._filing:
-            self._name(key & 0xFF, character, now)
+            self._name(key, character, now)
             return
-        if character == "q" or key & 0xFF == ESCAPE:
+        if character == "q" or key == ESCAPE:
             self.over = True
         elif character in "mg":
             self._read("digits" if character == "m" else "greek", now)

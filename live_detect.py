@@ -93,14 +93,13 @@ def find_networks(config: Config) -> dict[str, dict[str, torch.nn.Module]]:
         Failure: a file holds another network than it should, or is damaged.
     """
     found = {"digits": {}, "greek": {}}
-    for mode, made, flag, network, script in (
-        ("digits", "trained", "digits", models.MnistNet, "train_mnist.py"),
-        ("greek", "transferred", "transfer", models.MnistNet, "transfer_greek.py"),
-        ("greek", "from scratch", "scratch", models.GreekNet, "greek_from_scratch.py"),
+    for mode, made, path, *kind in (
+        ("digits", "trained", config.digits, models.MnistNet, "train_mnist.py", models.DIGITS),
+        ("greek", "transferred", config.transfer, models.MnistNet, "transfer_greek.py"),
+        ("greek", "from scratch", config.scratch, models.GreekNet, "greek_from_scratch.py"),
     ):
-        path = getattr(config, flag)
         if path.is_file():
-            found[mode][made] = models.load(path, network, script, models.DIGITS if mode == "digits" else None)
+            found[mode][made] = models.load(path, *kind)
     return {mode: known for mode, known in found.items() if known}
 
 

@@ -112,25 +112,19 @@ def find_glyph(picture: np.ndarray) -> Character:
             continue  # a dark page on a light desk looks like ink, and its light ink like paper
         box = tuple(round(side / ink.scale) for side in cv2.boundingRect(mask))
         blunt = bluntness(ink, mask)
-        instead = _at_one_place(box, best.box) or _aside(box, picture) < _aside(best.box, picture)
-        if not best.picture.any() or (blunt < SHARPER * least and instead):
+        if not best.picture.any() or (blunt < SHARPER * least and _is_as_central(box, best.box, picture)):
             best, least = Character(box, finished), blunt
         if least <= BLUNT:
             break  # otherwise it may be light between shadows
     return best
 
 
-def _aside(box: Box, picture: np.ndarray) -> float:
-    """How far, in pixels, the middle of the box lies from that of the picture."""
-    x, y, width, height = box
-    return float(np.hypot(x + (width - picture.shape[1]) / 2, y + (height - picture.shape[0]) / 2))
-
-
-def _at_one_place(one: Box, other: Box) -> bool:
-    """Does the middle of either box lie within the other?"""
-    (x, y, width, height), (u, v, wide, high) = one, other
-    across, along = abs(x + width / 2 - u - wide / 2), abs(y + height / 2 - v - high / 2)
-    return any(across <= w / 2 and along <= h / 2 for w, h in ((width, height), (wide, high)))
+def _is_as_central(one: Box, other: Box, picture: np.ndarray) -> bool:
+    """Does one box lie where the other does, the middle of either within the other, or nearer to the picture's?"""
+    middles = np.array([(x + width / 2, y + height / 2) for x, y, width, height in (one, other)])
+    apart = np.abs(middles[0] - middles[1])
+    aside = np.hypot(*(middles - np.divide(picture.shape[1::-1], 2)).T)
+    return any((apart <= np.divide(box[2:], 2)).all() for box in (one, other)) or bool(aside[0] < aside[1])
 
 
 def find_glyphs(picture: np.ndarray) -> list[Character]:

@@ -21,6 +21,11 @@ def components(mask: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarra
     return cv2.connectedComponentsWithStatsWithAlgorithm(mask, 8, cv2.CV_32S, cv2.CCL_BBDT)
 
 
+def square(side: float) -> np.ndarray:
+    """The kernel of a morphology: so many pixels wide and high, or one more, since that is an odd number."""
+    return np.ones((int(side) | 1, int(side) | 1), np.uint8)
+
+
 def without_rules(mask: np.ndarray, scale: float) -> np.ndarray:
     """The mask without the lines of ruled and squared paper, mended where they cross ink.
 
@@ -55,7 +60,7 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
     """
     width = mask.shape[1]
     thickest = max(WIDTH * max(mask.shape), 1.5 * scale)
-    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(thickest + 2) | 1,) * 2, np.uint8))
+    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, square(thickest + 2))
     if (mask & ~thick).any(0).mean() < 0.3:  # a quick look: there is too little thin ink for a line across
         return np.zeros_like(mask)
     found = mask & _opened(mask)
@@ -96,7 +101,7 @@ def _opened(mask: np.ndarray) -> np.ndarray:
     """What holds a straight piece of line that is nearly level."""
     height, width = mask.shape
     pieces = _pieces(max(9, int(LENGTH * width)) // 2)
-    room = max(len(piece) for piece in pieces)  # above and below there is no ink; to OpenCV there may be
+    room = max(map(len, pieces)) // 2  # above and below there is no ink; to OpenCV there may be
     fat = cv2.dilate(mask, np.ones((3, 1), np.uint8))  # slanting lines have steps
     fat = cv2.copyMakeBorder(fat, room, room, 0, 0, cv2.BORDER_CONSTANT, value=0)
     found = np.zeros_like(mask)

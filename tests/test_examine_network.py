@@ -3,7 +3,6 @@
 import base64
 import functools
 import html
-import itertools
 import json
 import os
 import re
@@ -196,14 +195,14 @@ def test_the_peaks_against_a_plain_loop(finished, model, test_split):
     printed = re.findall(r"channel (\d+): (-?[\d.]+), on pictures of ([\d ]+)", finished[1].stdout)
     expected = [(c, values) for layer in maps.values() for c, values in enumerate(layer.transpose(0, 1))]
     assert len(printed) == 30
-    clear = 0
     for (number, peak, labels), (channel, values) in zip(printed, expected, strict=True):
-        greatest = sorted(((image.max().item(), i) for i, image in enumerate(values)), reverse=True)[:7]
-        assert int(number) == channel and float(peak) == pytest.approx(greatest[0][0], abs=0.0051)
-        if all(one - other > 1e-4 for (one, _), (other, _) in itertools.pairwise(greatest)):
-            clear += 1  # where broad strokes fill a filter, many pictures have the same peak
-            assert labels.split() == [str(test_split.labels[i].item()) for _, i in greatest[:6]]
-    assert clear > 15
+        peaks = values.flatten(1).amax(1)
+        greatest = peaks.topk(6).values
+        assert int(number) == channel and float(peak) == pytest.approx(greatest[0].item(), abs=0.0051)
+        # where broad strokes fill a filter, many pictures have the same peak, and any of these may be shown
+        alike = [test_split.labels[(peaks - value).abs() < 1e-4].tolist() for value in greatest]
+        shown = map(int, labels.split())
+        assert all(label in others for label, others in zip(shown, alike, strict=True))
     assert "conv1 sees 5×5 pixels" in finished[1].stdout and "conv2 sees 14×14 pixels" in finished[1].stdout
 
 

@@ -21,6 +21,7 @@ import torch
 from conftest import ROOT
 from test_models import spoil
 
+import disk
 import experiment
 import loaders
 import models
@@ -247,7 +248,7 @@ def bad(tmp_path_factory, reference):
         shutil.copy(place / name / "model.pt", place / name / "checkpoint.pt")
     packed = models.pack(models.MnistNet())
     weights = {name: weight * float("nan") for name, weight in packed["weights"].items()}
-    experiment.save_file(place / "nan" / "model.pt", packed | {"weights": weights})
+    disk.save_file(place / "nan" / "model.pt", packed | {"weights": weights})
     models.save(models.MnistNet(["alpha", "beta", "gamma"]), place / "letters" / "model.pt")
     models.save(models.GreekNet(["alpha", "beta"]), place / "other" / "model.pt")
     shutil.copy(place / "other" / "model.pt", place / "other" / "checkpoint.pt")

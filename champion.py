@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import course
+import disk
 import experiment
 import models
 import training
@@ -50,7 +51,7 @@ def train(config: experiment.Common, precision: str, table: pd.DataFrame, data: 
     common = {field.name: getattr(config, field.name) for field in fields(experiment.Common)}
     settings = Champion(**common, **asdict(replace(CHAMPION, precision=precision)), **shape)
     try:
-        stopped = experiment.load_checkpoint(folder / "checkpoint.pt", settings, data.name)
+        stopped = disk.load_checkpoint(folder / "checkpoint.pt", settings, data.name)
     except Failure:
         stopped = None  # another champion's
     settings = replace(settings, resume=stopped is not None)

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+import disk
 import experiment
 import models
 import plots
@@ -45,7 +46,7 @@ def take(
     if not config.resume:
         checkpoint.unlink(missing_ok=True)  # another run's, which --resume would take for this one's
     fresh = {"state": None, "best": None, "history": [], "losses": []}
-    run = experiment.load_checkpoint(checkpoint, config, data.name) or fresh
+    run = disk.load_checkpoint(checkpoint, config, data.name) or fresh
     if run.keys() != fresh.keys():
         raise experiment.Failure(f"{checkpoint} is another version's: run without --resume")
     untrained_loss, _ = training.evaluate(model, data.test)
@@ -61,7 +62,7 @@ def take(
         run["history"].append(row | {"seconds": time.perf_counter() - start})
         run["losses"] += epoch.batch_losses
         run["state"] = epoch.state
-        experiment.save_checkpoint(checkpoint, config, data.name, run)
+        disk.save_checkpoint(checkpoint, config, data.name, run)
         print(
             f"{data.name}, epoch {epoch.number}/{config.epochs}: loss {epoch.loss:.4f}, accuracy of train "
             f"{epoch.accuracy:.2f} %, valid {row['valid_accuracy']:.2f} %, test {row['test_accuracy']:.2f} %"
@@ -76,11 +77,11 @@ def take(
     metrics |= {"parameters": models.parameter_count(model), "dataset": data.name, "classes": model.class_names}
     metrics |= {"seed": config.seed, "device": str(data.train.labels.device), **experiment.versions()}
     metrics |= also(models.unpack(run["best"]).to(data.train.labels.device))
-    experiment.save_file(folder / "model.pt", run["best"])
-    experiment.write_json(folder / "config.json", config)
-    experiment.write_json(folder / "metrics.json", metrics)
-    experiment.write_csv(folder / "history.csv", history)
-    experiment.write_csv(folder / "losses.csv", batches)
+    disk.save_file(folder / "model.pt", run["best"])
+    disk.write_json(folder / "config.json", config)
+    disk.write_json(folder / "metrics.json", metrics)
+    disk.write_csv(folder / "history.csv", history)
+    disk.write_csv(folder / "losses.csv", batches)
     every = batches[:: min(50, 1 + len(batches) // 100)]  # 50 as in the report, or a short run has no curve
     test_curve = [0, *history.examples], [untrained_loss, *history.test_loss]
     title = f"Learning {data.name}: {config.preset} recipe"

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import disk
 import experiment
 import loaders
 import models
@@ -70,8 +71,8 @@ def main(config: Config) -> dict:
     report.write(f"What {subject.network} learned", introduction)
     metrics |= {"dataset": subject.dataset, "test_pictures": len(subject.test), "seed": config.seed}
     metrics |= {"device": str(device), **experiment.versions()}
-    experiment.write_json(folder / "metrics.json", metrics)
-    experiment.write_json(folder / "config.json", config)
+    disk.write_json(folder / "metrics.json", metrics)
+    disk.write_json(folder / "config.json", config)
     print(f"\nEverything is in {folder}/, and on one page in {folder / 'report.html'}")
     if config.show:
         plots.show()

@@ -27,6 +27,7 @@ from tqdm import tqdm
 import champion
 import charts
 import crew
+import disk
 import experiment
 import ledger
 import loaders
@@ -90,7 +91,7 @@ def main(config: Config) -> pd.DataFrame | dict | None:
 
     # what came out: the table, and pictures of it
     table = ledger.results(book.trials())
-    experiment.write_csv(folder / "results.csv", table)
+    disk.write_csv(folder / "results.csv", table)
     print(f"\nThe best of {len(table)}, {data.name}:\n{table.head(10).round(4).to_string()}")
     draw(table, book, data.name, folder)
     print(f"\neverything is in {folder}/")

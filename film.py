@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+import disk
 import experiment
 from experiment import Failure, WrongUsage
 
@@ -57,7 +58,7 @@ def film(path: Path, rate: float) -> Iterator[Film]:
     if path.exists():
         raise WrongUsage(f"{path} exists: give --record another name")
     experiment.output_folder(path.parent, flag="--record")
-    with experiment.writing(path) as partial:
+    with disk.writing(path) as partial:
         shown = Film(partial, rate)
         try:
             yield shown

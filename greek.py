@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import course
+import disk
 import experiment
 import handwriting
 import letters
@@ -228,4 +229,4 @@ def compare(config: Lesson, source: Source, test: Test, folder: Path) -> None:
     print(f"\nOver {config.compare} seeds, {test.name}, percent right:\n{table.round(1).to_string(na_rep='-')}")
     if not config.digits.is_file():
         print(f"transfer is left out: no weights at {config.digits}, run train_mnist.py first")
-    experiment.write_csv(folder / "comparison.csv", table)
+    disk.write_csv(folder / "comparison.csv", table)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import augment
-import experiment
+import disk
 import loaders
 import plots
 import training
@@ -58,7 +58,7 @@ def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str],
     table.insert(1, "label", [sample.label for sample in samples])
     boxes = [sample.box or [None] * 4 for sample in samples]
     table[["x", "y", "width", "height"]] = pd.DataFrame(boxes, dtype="Int64")
-    experiment.write_csv(folder / "handwritten.csv", table)
+    disk.write_csv(folder / "handwritten.csv", table)
 
     print("\nHandwriting:")
     shown = table.dropna(axis=1, how="all").assign(confidence=table.confidence.map("{:.3f}".format))

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from torch import nn
 
-import experiment
+import disk
 import screen
 from experiment import Failure
 from models import DIGITS
@@ -130,7 +130,7 @@ class Keys:
             self._saved.mkdir(parents=True, exist_ok=True)
             path = free(self._saved, "crop")
             packed = cv2.imencode(".png", crop)[1]
-            with experiment.writing(path) as file:
+            with disk.writing(path) as file:
                 file.write_bytes(packed.tobytes())
         except OSError as failure:
             self.tell(f"not saved: {failure.strerror or failure} ({self._saved})", now)

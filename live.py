@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 import camera
-import experiment
+import disk
 import screen
 from camera import Frame
 from keys import Keys
@@ -119,7 +119,7 @@ class Table:
 @contextlib.contextmanager
 def table(path: Path) -> Iterator[Table]:
     """A table on disk that takes its name when it is whole."""
-    with experiment.writing(path) as partial, open(partial, "w", newline="") as file:
+    with disk.writing(path) as partial, open(partial, "w", newline="") as file:
         rows = Table(file)
         yield rows
         rows.finish()

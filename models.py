@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+import disk
 import experiment
 
 DIGITS = tuple("0123456789")
@@ -191,7 +192,7 @@ def unpack(content: dict) -> nn.Module:
 
 def save(model: nn.Module, path: Path) -> None:
     """Write the packed model, whole or not at all."""
-    experiment.save_file(path, pack(model))
+    disk.save_file(path, pack(model))
 
 
 def load(
@@ -210,7 +211,7 @@ def load(
     """
     if not path.is_file():
         raise experiment.Failure(f"no weights at {path}: run {made_by} first")
-    content = experiment.load_file(path, f"run {made_by} again")
+    content = disk.load_file(path, f"run {made_by} again")
     held = content.get("network", "something else")
     known = list(NETWORKS) if network is None else [network.__name__]
     if held not in known:

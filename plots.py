@@ -20,7 +20,7 @@ from torch import nn
 from torch.fx import symbolic_trace
 from torch.fx.passes.shape_prop import ShapeProp
 
-from experiment import writing
+from disk import writing
 from pictures import Sample
 from preprocess import plain
 

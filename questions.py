@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+import disk
 import exhibits
-import experiment
 import kernels
 import probes
 from loaders import Split
@@ -87,7 +87,7 @@ def are_they_standard(subject: Subject, report: Report, seed: int) -> dict:
     bank = kernels.standard(size)
     found, correlations = kernels.best(filters, bank)
     table = kernels.by_family(filters, bank).assign(best=[str(kernel) for kernel in found], correlation=correlations)
-    experiment.write_csv(report.folder / "filters.csv", table)
+    disk.write_csv(report.folder / "filters.csv", table)
     own = np.abs(correlations)
     finding = f"The {count} filters match at {own.mean():.2f} on average, from {own.min():.2f} to {own.max():.2f}."
     metrics, chance = {"match": own.mean()}, {}
@@ -159,7 +159,7 @@ def which_channels_matter(subject: Subject, report: Report) -> dict:
         columns=["layer", "channel", "accuracy"],
     )
     table["lost"] = full - table.accuracy
-    experiment.write_csv(report.folder / "channels.csv", table)
+    disk.write_csv(report.folder / "channels.csv", table)
     most, cheap = table.loc[table.lost.idxmax()], (table.lost < CHEAP).sum().item()
     finding = (
         f"With all channels {full:.2f} %, without channel {most.channel} of {most.layer} {most.accuracy:.2f} %; "

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import plots
-from experiment import writing
+from disk import writing
 
 READING = {  # figure -> heading, how to read it
     "filters": (

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+import disk
 import experiment
 import loaders
 import models
@@ -196,7 +197,7 @@ def learn(configuration: Configuration, settings: Settings, data: Data, folder: 
         rows = [*rows, row]
         go_on = settings.sampler == "tpe" or epoch.number < asked.epochs  # a plan trains the longest of a family
         state = epoch.state if go_on and epoch.number < settings.max_epochs else None  # it is up to 13 MB
-        experiment.save_file(path, {"made_with": made_with, "rows": rows, "state": state})
+        disk.save_file(path, {"made_with": made_with, "rows": rows, "state": state})
         yield row
         start = time.perf_counter()
 
@@ -239,7 +240,7 @@ def _recall(path: Path, made_with: dict) -> tuple[list[dict], dict | None]:
     if not path.exists():
         return [], None
     try:
-        content = experiment.load_file(path, "it is made anew")
+        content = disk.load_file(path, "it is made anew")
     except experiment.Failure:
         return [], None  # begun anew, it costs time and nothing else
     return (content["rows"], content["state"]) if content.get("made_with") == made_with else ([], None)

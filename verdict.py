@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-import experiment
+import disk
 import plots
 import training
 from loaders import Split
@@ -36,7 +36,7 @@ def write(outputs: torch.Tensor, split: Split, names: Sequence[str], title: str,
     counts = training.confusion(answers, labels, names)
     table = training.per_class(counts)
     print(f"\nPer class, {title}, in percent:\n{table.round(2).to_string(na_rep='-')}")
-    experiment.write_csv(folder / "classes.csv", table)
+    disk.write_csv(folder / "classes.csv", table)
     plots.save(plots.confusion(counts, title[:1].upper() + title[1:]), folder / "confusion.png")
 
     wrong = (answers != labels).nonzero().flatten()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+import disk
 import experiment
 import fashion_grid_search
 import search
@@ -36,7 +37,7 @@ def main() -> None:
         folder = Path("outputs/benchmarks/cheap") / str(seed)
         config = dataclasses.replace(PRESETS["cheap"], seed=seed, workers=1, output_dir=folder)
         tables[seed] = fashion_grid_search.main(config)
-        experiment.write_csv(results.FOLDER / f"cheap_{seed}.csv", tables[seed])
+        disk.write_csv(results.FOLDER / f"cheap_{seed}.csv", tables[seed])
 
     torch.set_num_threads(1)
     data = search.data(Settings(), experiment.DATA_DIR)

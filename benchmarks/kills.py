@@ -39,6 +39,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+import disk
 import experiment
 from benchmarks import results
 
@@ -144,7 +145,7 @@ def run(
     torch.manual_seed = lambda seed: (print(f"seed {seed}"), seeded(seed))[1]  # fit does so as each epoch begins
     fork_workers()
     if careless:
-        experiment.writing = contextlib.nullcontext
+        disk.writing = contextlib.nullcontext
     happened = arm(event)
     status = 0
     try:
@@ -351,7 +352,7 @@ def read_all(folder: Path) -> None:
         if path.name.startswith((experiment.PARTIAL, "study.db")) or path.is_dir():
             continue  # that the database can be read the next start shows
         if path.suffix == ".pt":
-            experiment.load_file(path, "")
+            disk.load_file(path, "")
         elif path.suffix == ".png":
             with Image.open(path) as image:
                 image.load()
@@ -373,7 +374,7 @@ def bits(folder: Path) -> dict[str, str]:
             continue
         content = path.read_bytes()
         if path.parent.name == "families":
-            rows = pd.DataFrame(experiment.load_file(path, "")["rows"])
+            rows = pd.DataFrame(disk.load_file(path, "")["rows"])
             content = rows.drop(columns="seconds").to_csv().encode()
         elif path.name == "config.json":  # its paths and --resume differ
             content = b""

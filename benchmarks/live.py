@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-import experiment
+import disk
 import live_detect
 import paper
 import preprocess
@@ -334,7 +334,7 @@ def picture(config: live_detect.Config) -> None:
                 shown.append(Image.fromarray(small))
     palette = shown[8].quantize(32)  # of a frame with an answer
     shown = [small.quantize(palette=palette, dither=Image.Dither.NONE) for small in shown]
-    with experiment.writing(Path("docs/live.gif")) as file:
+    with disk.writing(Path("docs/live.gif")) as file:
         shown[0].save(file, save_all=True, append_images=shown[1:], duration=200, loop=0)
 
 

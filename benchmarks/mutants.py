@@ -30,6 +30,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import disk
 import experiment
 import ledger
 import loaders
@@ -79,7 +80,7 @@ def weight_files(folder: Path) -> dict[str, bytes]:
     torch.manual_seed(0)
     models.save(models.MnistNet(), folder / "digits.pt")
     models.save(models.GreekNet(["alpha", "beta", "gamma"]), folder / "greek.pt")
-    experiment.save_checkpoint(folder / "checkpoint.pt", experiment.Common(), "digits", RUN)
+    disk.save_checkpoint(folder / "checkpoint.pt", experiment.Common(), "digits", RUN)
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.pt"))}
 
 
@@ -263,7 +264,7 @@ def read_weights(path: Path, good: dict[str, bytes]) -> None:
 
 
 def read_checkpoint(path: Path, good: dict[str, bytes]) -> None:
-    assert isinstance(experiment.load_checkpoint(path, experiment.Common(), "digits"), dict)
+    assert isinstance(disk.load_checkpoint(path, experiment.Common(), "digits"), dict)
 
 
 def read_study(path: Path, good: dict[str, bytes]) -> None:

@@ -5,6 +5,7 @@ import platform
 import sys
 from pathlib import Path
 
+import disk
 import experiment
 
 FOLDER = Path(__file__).parent / "results"
@@ -26,4 +27,4 @@ def write(name: str, summary: dict, rows: list[dict]) -> None:
         **say(summary),
         "runs": rows,
     }
-    experiment.write_json(FOLDER / f"{name}.json", content)
+    disk.write_json(FOLDER / f"{name}.json", content)

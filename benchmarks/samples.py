@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import experiment
+import disk
 import paper
 from skeletons import GREEK
 
@@ -21,7 +21,7 @@ EACH = 3
 
 def write(path: Path, picture: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with experiment.writing(path) as file:
+    with disk.writing(path) as file:
         cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
 
 

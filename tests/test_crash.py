@@ -21,6 +21,7 @@ import torch
 from conftest import ROOT
 from test_models import spoil
 
+import disk
 import experiment
 import loaders
 import models
@@ -191,19 +192,19 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*_*.py"))
 
 @pytest.mark.parametrize("script, size", DISKS)
 def test_a_full_disk_leaves_whole_files_and_goes_on_with_more_room(script, size, run, reference, tmp_path):
-    with small_disk(tmp_path / "disk", size) as disk:
-        if disk is None:
+    with small_disk(tmp_path / "disk", size) as folder:
+        if folder is None:
             pytest.skip("to make a small disk takes rights that are missing here; see test_train_mnist for a stand-in")
-        outcome = run(script, "--output-dir", disk)
+        outcome = run(script, "--output-dir", folder)
         is_told(outcome, 1, "make room")
         said_by_sqlite = script == "fashion_grid_search.py" and "disk is full" in outcome.error
         assert "No space left on device" in outcome.error or said_by_sqlite
-        kills.read_all(disk)
-        assert not list(disk.glob(f"{experiment.PARTIAL}*"))
-        subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
+        kills.read_all(folder)
+        assert not list(folder.glob(f"{experiment.PARTIAL}*"))
+        subprocess.run(["mount", "-o", "remount,size=100m", folder], check=True)
         resume = CASES[script].resume.split() if CASES[script].resumes else []
-        assert run(script, "--output-dir", disk, *resume).status == 0
-        assert kills.bits(disk) == reference(script).bits
+        assert run(script, "--output-dir", folder, *resume).status == 0
+        assert kills.bits(folder) == reference(script).bits
 
 
 # Ctrl-C
@@ -247,7 +248,7 @@ def bad(tmp_path_factory, reference):
         shutil.copy(place / name / "model.pt", place / name / "checkpoint.pt")
     packed = models.pack(models.MnistNet())
     weights = {name: weight * float("nan") for name, weight in packed["weights"].items()}
-    experiment.save_file(place / "nan" / "model.pt", packed | {"weights": weights})
+    disk.save_file(place / "nan" / "model.pt", packed | {"weights": weights})
     models.save(models.MnistNet(["alpha", "beta", "gamma"]), place / "letters" / "model.pt")
     models.save(models.GreekNet(["alpha", "beta"]), place / "other" / "model.pt")
     shutil.copy(place / "other" / "model.pt", place / "other" / "checkpoint.pt")

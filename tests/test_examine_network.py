@@ -21,6 +21,7 @@ from test_models import spoil
 from test_probes import Padded
 from torch import nn
 
+import disk
 import examine_network
 import experiment
 import kernels
@@ -346,7 +347,7 @@ def test_weights_that_are_none_are_one_line_and_a_status(how, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "model.pt"
     if how == "checkpoint":
-        experiment.save_checkpoint(path, examine_network.Config(), "MNIST", {})
+        disk.save_checkpoint(path, examine_network.Config(), "MNIST", {})
     else:
         spoil(path, how)
     status, _, error = here("--weights", str(path), "--output-dir", str(tmp_path / "out"))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import disk
 import experiment
 from experiment import Failure, WrongUsage, option
 
@@ -115,11 +116,11 @@ def test_ctrl_c_of_a_script_that_cannot_resume_names_the_line_that_begins_anew(c
 def test_a_file_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with pytest.raises(ZeroDivisionError), experiment.writing(path) as file:
+    with pytest.raises(ZeroDivisionError), disk.writing(path) as file:
         file.write_text("half of wh")
         1 / 0  # noqa: B018
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
-    with experiment.writing(path) as file:
+    with disk.writing(path) as file:
         file.write_text("after")
         assert path.read_text() == "before"
     assert path.read_text() == "after" and list(tmp_path.iterdir()) == [path]
@@ -148,20 +149,20 @@ def test_devices():
 
 
 def test_json_of_a_config(tmp_path):
-    experiment.write_json(tmp_path / "config.json", Config(output_dir=Path("outputs/ä")))
+    disk.write_json(tmp_path / "config.json", Config(output_dir=Path("outputs/ä")))
     assert json.loads((tmp_path / "config.json").read_text())["output_dir"] == "outputs/ä"
 
 
 def test_a_checkpoint_fits_its_own_settings_only(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    experiment.save_checkpoint(path, Config(), "MNIST", {"state": torch.ones(2)})
+    disk.save_checkpoint(path, Config(), "MNIST", {"state": torch.ones(2)})
     practical = Config(show=True, output_dir=Path("elsewhere"), preset="fast")
-    assert torch.equal(experiment.load_checkpoint(path, practical, "MNIST")["state"], torch.ones(2))
+    assert torch.equal(disk.load_checkpoint(path, practical, "MNIST")["state"], torch.ones(2))
     with pytest.raises(Failure, match=r"--learning-rate 0\.1"):
-        experiment.load_checkpoint(path, Config(learning_rate=0.3), "MNIST")
+        disk.load_checkpoint(path, Config(learning_rate=0.3), "MNIST")
     with pytest.raises(Failure, match="made with MNIST"):
-        experiment.load_checkpoint(path, Config(), "synthetic digits")
-    assert experiment.load_checkpoint(tmp_path / "none.pt", Config(), "MNIST") is None
+        disk.load_checkpoint(path, Config(), "synthetic digits")
+    assert disk.load_checkpoint(tmp_path / "none.pt", Config(), "MNIST") is None
 
 
 def test_a_run_takes_denormals_for_nothing(tmp_path):

@@ -7,8 +7,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"calm", "weights"},
     {"experiment", "rules", "muon", "scenery", "skeletons", "kernels"},
-    {"models", "ink", "film", "patience"},
-    {"glyphs"},
+    {"disk", "ink", "patience"},
+    {"models", "film", "glyphs"},
     {"preprocess"},
     {"strokes", "augment", "pictures"},
     {"camera"},

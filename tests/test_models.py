@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import disk
 import experiment
 import models
 
@@ -92,11 +93,11 @@ def spoil(path, how):
     elif how == "malicious in torch's format":
         torch.save({"network": Malicious()}, path)
     elif how == "another network":
-        experiment.save_file(path, {**good, "network": "GreekNet"})
+        disk.save_file(path, {**good, "network": "GreekNet"})
     elif how == "another shape":
-        experiment.save_file(path, {**good, "settings": {"class_names": ["a", "b"], "dropout": 0.2}})
+        disk.save_file(path, {**good, "settings": {"class_names": ["a", "b"], "dropout": 0.2}})
     elif how == "no settings":
-        experiment.save_file(path, {"network": "MnistNet"})
+        disk.save_file(path, {"network": "MnistNet"})
     elif how == "a tensor":
         torch.save(torch.ones(3), path)
 

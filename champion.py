@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-import pandas as pd
 import torch
+from optuna.trial import FrozenTrial
 from torch import nn
 
 import course
@@ -34,20 +34,25 @@ class Champion(experiment.Common, Recipe):
     resume: bool = False
 
 
-def train(config: experiment.Common, precision: str, table: pd.DataFrame, data: Data, folder: Path) -> dict:
-    """Train the table's best complete configuration, or the default one; go on where the same was stopped.
+def train(
+    config: experiment.Common, precision: str, best: tuple[str, FrozenTrial] | None, data: Data, folder: Path
+) -> dict:
+    """Train the best configuration found, or the default one; go on where the same was stopped.
 
     Args:
         precision: of the arithmetic while learning, as in a Recipe.
+        best: the trial whose shape it takes, and the name of the study it is from; None if nothing was searched.
         data: on the device to learn on.
 
     Returns:
         its metrics. `mirrored_test_accuracy` is of the mean of two looks, the second in a mirror.
     """
-    complete = table[table.state == "complete"]
     shape = {"conv_layers": 3, "linear_layers": 2, "hidden_units": 128}
-    if len(complete):
-        shape = {name: int(complete.iloc[0][name]) for name in shape}
+    whence = "the default shape, since no search has a complete trial"
+    if best is not None:
+        study, trial = best
+        shape = {name: trial.params[name] for name in shape}
+        whence = f"the shape of trial {trial.number} of study {study}, {trial.value:.2f} % on validation"
     common = {field.name: getattr(config, field.name) for field in fields(experiment.Common)}
     settings = Champion(**common, **asdict(replace(CHAMPION, precision=precision)), **shape)
     try:
@@ -58,7 +63,8 @@ def train(config: experiment.Common, precision: str, table: pd.DataFrame, data: 
     device = data.train.labels.device
     torch.manual_seed(config.seed)
     model = models.FashionNet(**shape, dropout=CHAMPION.dropout).to(device)
-    print(f"the champion: {model.settings}, {models.parameter_count(model):,} parameters")
+    described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shape.items())
+    print(f"the champion: {described}, {models.parameter_count(model):,} parameters ({whence})")
     metrics = course.take(
         settings, model, data, folder,
         also=lambda kept: {"mirrored_test_accuracy": mirrored_accuracy(kept, data.test)},

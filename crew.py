@@ -18,6 +18,7 @@ import torch
 from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
+import claims
 import experiment
 import ledger
 import search
@@ -116,9 +117,9 @@ def run(book: Ledger, count: int, *task) -> Iterator[tuple[dict | None, list[Fro
             if not busy:
                 if not any(map(ledger.is_open, book.trials())):
                     return
-                time.sleep(ledger.BEAT)  # what is left is at work elsewhere
+                time.sleep(claims.BEAT)  # what is left is at work elsewhere
                 continue
-            for pipe in connection.wait(list(busy), timeout=ledger.BEAT):
+            for pipe in connection.wait(list(busy), timeout=claims.BEAT):
                 worker = busy[pipe]
                 kind, content = worker.listen()
                 if kind == "row":
@@ -148,7 +149,7 @@ def run(book: Ledger, count: int, *task) -> Iterator[tuple[dict | None, list[Fro
                         raise Failure(f"{reason} use fewer --workers")
                     yield None, book.fail(job, reason)
                     worker.job = None
-            if time.monotonic() - beaten > ledger.BEAT:
+            if time.monotonic() - beaten > claims.BEAT:
                 book.beat()
                 beaten = time.monotonic()
     finally:

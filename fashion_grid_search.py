@@ -81,10 +81,9 @@ def main(config: Config) -> pd.DataFrame | dict | None:
 
     # the study: whatever of it is not done yet, here or elsewhere
     url = config.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
-    book = Ledger(url, config.study, settings, config.trials)
     if config.champion:
-        precision = search.precision(settings, device)
-        return champion.train(config, precision, ledger.results(book.trials()), data.to(device), folder)
+        return champion.train(config, search.precision(settings, device), ledger.best(url), data.to(device), folder)
+    book = Ledger(url, config.study, settings, config.trials)
     families = folder / "families"
     experiment.output_folder(families)
     watch(book, workers, config, settings, config.data_dir, families, device)
@@ -134,7 +133,7 @@ def draw(table: pd.DataFrame, book: Ledger, name: str, folder: Path) -> None:
     title = f"{len(table)} configurations on {name}"
     plots.save(charts.dimensions(table, search.DIMENSIONS, title), folder / "dimensions.png")
     plots.save(charts.coordinates(table, varied, title), folder / "coordinates.png")
-    plots.save(charts.importances(book.importances(), f"What decides: {title}"), folder / "importances.png")
+    plots.save(charts.importances(book.importances(varied), f"What decides: {title}"), folder / "importances.png")
     plots.save(charts.progress(table, title), folder / "progress.png")
     plots.save(charts.times(table, title), folder / "times.png")
 

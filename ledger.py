@@ -1,16 +1,12 @@
 """The study in its database: which trials there are, who is at work on which, what came of each.
 
-Optuna keeps trials and suggests configurations, prunes and ranks. Beside its tables stands one of ours, `claims`, since
-Optuna's own hand-out of trials is not exclusive on SQLite: a job belongs to whoever inserted its row, who then counts
-up its beat; a row whose beat has stood still for STALE seconds is taken over by an update that only one can win. So no
-trial is run twice, and none is lost when a machine is. Every clock is the observer's own, none are compared.
+Optuna keeps trials and suggests configurations, prunes and ranks; claims.py says who is at work on which. So no trial
+is run twice, and none is lost when a machine is.
 """
 
 import contextlib
-import os
-import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -25,21 +21,13 @@ from sqlalchemy import exc
 import experiment
 import patience
 import search
+from claims import Claims
 from experiment import Failure
 from search import Configuration, Settings
 
-BEAT, STALE = 5.0, 30.0  # seconds between signs of life; without one before others take over
 LOCK_WAIT = 20  # seconds SQLite waits for another writer
 PREPARING = -1  # the job of writing the plan into the database
 TREE_SEED = 1_000_003  # a prime, so that no two (seed, trial) draw alike
-CLAIMS = sqlalchemy.Table(
-    "claims",
-    sqlalchemy.MetaData(),
-    sqlalchemy.Column("study", sqlalchemy.String(512), primary_key=True),
-    sqlalchemy.Column("job", sqlalchemy.Integer, primary_key=True, autoincrement=False),
-    sqlalchemy.Column("worker", sqlalchemy.String(256), nullable=False),
-    sqlalchemy.Column("beat", sqlalchemy.Integer, nullable=False),
-)
 # what Optuna says of rows that make no sense
 DAMAGE = ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 Result = TypeVar("Result")
@@ -65,19 +53,12 @@ class Ledger:
             Failure: the database cannot be had, or holds another search under this name.
         """
         self.url, self.name, self.settings = url, name, settings
-        self.me = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns()}"
-        self.seen: dict[int, tuple] = {}  # job -> (worker, beat, when I first saw that beat)
         self.mine: set[int] = set()  # jobs taken and not yet done
         self.ids: dict[int, int] = {}  # trial number -> the database's
         self.plan = search.plan(settings, trials)
-        try:
+        with _readable(url):
             self._patiently(self._open, patience.AT_START)
             results(self.trials())
-        except DAMAGE as failure:
-            raise Failure(
-                f"{patience.shown(url)} holds a study that cannot be read ({experiment.first_line(failure)}): "
-                "bring back a copy of it, or give another --storage"
-            ) from None
 
     def take(self) -> Job | None:
         """A job that nobody else has, or None while there is none."""
@@ -91,7 +72,7 @@ class Ledger:
         Returns:
             the trials that ended.
         """
-        if not self._patiently(lambda: self._is_mine(job.number)):
+        if not self._patiently(lambda: self.claims.holds(job.number)):
             job.trials.clear()
         return self._end(job, lambda number: self._report(number, job.trials[number], row))
 
@@ -101,13 +82,12 @@ class Ledger:
 
     def beat(self) -> None:
         """A sign of life, for all jobs of this process."""
-        mine = CLAIMS.update().where(CLAIMS.c.study == self.name, CLAIMS.c.worker == self.me)
-        self._patiently(lambda: self._execute(mine.values(beat=CLAIMS.c.beat + 1)))
+        self._patiently(self.claims.beat)
 
     def release(self) -> None:
         """Let go of all jobs of this process at once, so that others need not wait until they are stale."""
         with contextlib.suppress(exc.SQLAlchemyError):
-            self._execute(CLAIMS.delete().where(CLAIMS.c.study == self.name, CLAIMS.c.worker == self.me))
+            self.claims.release()
 
     def trials(self) -> list[FrozenTrial]:
         """Those of the plan, in order; not what a greater plan may have added."""
@@ -132,17 +112,14 @@ class Ledger:
             learned, total = learned + went, total + max(asked, default=went)
         return learned, round(total)
 
-    def importances(self) -> dict[str, float]:
-        """Of each dimension for the accuracy, 0 to 1 (PED-ANOVA: Watanabe, Bansal and Hutter, 2023)."""
+    def importances(self, names: Sequence[str]) -> dict[str, float]:
+        """Of each of these dimensions for the accuracy, 0 to 1 (PED-ANOVA: Watanabe, Bansal and Hutter, 2023)."""
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+        return optuna.importance.get_param_importances(self.study, evaluator=evaluator, params=list(names))
 
     def _open(self) -> None:
-        connect = {"timeout": LOCK_WAIT} if self.url.startswith("sqlite") else {"connect_timeout": 10}
-        self.storage = RDBStorage(self.url, engine_kwargs={"connect_args": connect, "pool_pre_ping": True})
-        if self.url.startswith("sqlite"):
-            self._hurry_sqlite()
-        CLAIMS.metadata.create_all(self.storage.engine)
+        self.storage = _storage(self.url)
+        self.claims = Claims(self.storage.engine, self.name)
         pruner = {
             "none": optuna.pruners.NopPruner(),
             "hyperband": optuna.pruners.HyperbandPruner(max_resource=self.settings.max_epochs),
@@ -153,17 +130,6 @@ class Ledger:
         self.study_id = self.storage.get_study_id_from_name(self.name)
         while not self._write_plan():
             time.sleep(0.2)  # another process is at it
-
-    def _hurry_sqlite(self) -> None:
-        """Let SQLite not wait for the disk at every step; what a power cut takes from it is still in the families."""
-        engine = self.storage.engine
-
-        def begin(connection: Any, _: Any) -> None:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-
-        sqlalchemy.event.listen(engine, "connect", begin)
-        engine.dispose()  # those made before
 
     def _write_plan(self) -> bool:
         """See that the database has every trial of the plan, before any is begun; False while somebody else does it."""
@@ -178,7 +144,7 @@ class Ledger:
                 f"study {self.name} in {patience.shown(self.url)} is another search: "
                 f"give {' '.join(changed)}, or another --study"
             )
-        if not self._claim(PREPARING):
+        if not self.claims.take(PREPARING):
             return False
         self.study.set_user_attr("settings", now)
         for configuration in self.plan[len(self.study.get_trials(deepcopy=False)) :]:
@@ -189,13 +155,13 @@ class Ledger:
                     distributions=search.distributions(self.settings) if configuration else {},
                 )
             )
-        self._free(PREPARING)
+        self.claims.free(PREPARING)
         return True
 
     def _take(self) -> Job | None:
         for members in self.families():
             first = members[0].number
-            if first in self.mine or not any(map(is_open, members)) or not self._claim(first):
+            if first in self.mine or not any(map(is_open, members)) or not self.claims.take(first):
                 continue
             # asked again, as it may have been finished before it became mine
             numbers = [trial.number for trial in members if is_open(self.storage.get_trial(self._id(trial.number)))]
@@ -257,43 +223,29 @@ class Ledger:
             self.ids[number] = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
         return self.ids[number]
 
-    def _claim(self, job: int) -> bool:
-        """Make the job mine, unless somebody who gives signs of life has it."""
-        here = (CLAIMS.c.study == self.name) & (CLAIMS.c.job == job)
-        row = self._execute(sqlalchemy.select(CLAIMS.c.worker, CLAIMS.c.beat).where(here))
-        if not row:
-            try:
-                self._execute(CLAIMS.insert().values(study=self.name, job=job, worker=self.me, beat=0))
-            except exc.IntegrityError:  # somebody was faster
-                return False
-            return True
-        worker, beat = row[0]
-        if worker == self.me:
-            return True
-        if self.seen.get(job, ())[:2] != (worker, beat):
-            self.seen[job] = worker, beat, time.monotonic()
-        if time.monotonic() - self.seen[job][2] < STALE:
-            return False
-        same = here & (CLAIMS.c.worker == worker) & (CLAIMS.c.beat == beat)
-        return self._execute(CLAIMS.update().where(same).values(worker=self.me, beat=0)) == 1
-
-    def _is_mine(self, job: int) -> bool:
-        here = (CLAIMS.c.study == self.name) & (CLAIMS.c.job == job) & (CLAIMS.c.worker == self.me)
-        return bool(self._execute(sqlalchemy.select(CLAIMS.c.beat).where(here)))
-
     def _free(self, job: int) -> None:
-        here = (CLAIMS.c.study == self.name) & (CLAIMS.c.job == job) & (CLAIMS.c.worker == self.me)
-        self._execute(CLAIMS.delete().where(here))
+        self.claims.free(job)
         self.mine.discard(job)
-
-    def _execute(self, statement: sqlalchemy.Executable) -> Any:
-        """In a transaction of its own: the rows of a selection, the count of rows of a change."""
-        with self.storage.engine.begin() as connection:
-            result = connection.execute(statement)
-            return result.all() if result.returns_rows else result.rowcount
 
     def _patiently(self, action: Callable[[], Result], seconds: float | None = None) -> Result:
         return patience.insist(action, self.url, seconds or patience.MEANWHILE)
+
+
+def best(url: str) -> tuple[str, FrozenTrial] | None:
+    """Of all searches in the database the complete trial of the greatest validation accuracy, and its study's name.
+
+    Raises:
+        Failure: the database cannot be had.
+    """
+
+    def ask() -> list[tuple[str, FrozenTrial]]:
+        storage = _storage(url)
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+        ours = [study for study in studies if "settings" in study.user_attrs]
+        return [(study.study_name, trial) for study in ours for trial in study.get_trials(states=[TrialState.COMPLETE])]
+
+    with _readable(url):
+        return max(patience.insist(ask, url, patience.AT_START), key=lambda found: found[1].value, default=None)
 
 
 def is_open(trial: FrozenTrial) -> bool:
@@ -326,3 +278,37 @@ def describe(trial: FrozenTrial) -> str:
     result = f"valid {trial.value:.2f} %" + ("" if test is None else f", test {test:.2f} %")
     pruned = f", pruned after epoch {trial.last_step}" if trial.state == TrialState.PRUNED else ""
     return f"trial {trial.number}: {names}: {result}, {trial.user_attrs['time_sec']:.0f} s{pruned}"
+
+
+def _storage(url: str) -> RDBStorage:
+    connect = {"timeout": LOCK_WAIT} if url.startswith("sqlite") else {"connect_timeout": 10}
+    storage = RDBStorage(url, engine_kwargs={"connect_args": connect, "pool_pre_ping": True})
+    if url.startswith("sqlite"):
+        _hurry_sqlite(storage.engine)
+    return storage
+
+
+def _hurry_sqlite(engine: sqlalchemy.Engine) -> None:
+    """Let SQLite not wait for the disk at every step; what a power cut takes from it is still in the families."""
+
+    def begin(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    sqlalchemy.event.listen(engine, "connect", begin)
+    engine.dispose()  # those made before
+
+
+@contextlib.contextmanager
+def _readable(url: str) -> Iterator[None]:
+    """Say in one line that what stands in the database makes no sense."""
+    try:
+        yield
+    except DAMAGE as failure:
+        remedy = "give another --storage"
+        if url.startswith("sqlite"):
+            remedy = "delete it, what was learned is still in families/"
+        reason = experiment.first_line(failure)
+        raise Failure(
+            f"{patience.shown(url)} holds a study that cannot be read ({reason}): bring back a copy of it, or {remedy}"
+        ) from None

@@ -93,8 +93,8 @@ CASES = {
 def serve() -> None:
     """Import everything once; then for each line of JSON on standard input run a script in a copy of this process."""
     import charts
+    import claims
     import exhibits
-    import ledger
     import letters
     import loaders
     import plots
@@ -109,7 +109,7 @@ def serve() -> None:
     loaders.VALID, letters.VALID = 40, 4
     loaders.synthetic = functools.cache(functools.partial(loaders.synthetic, train=160, test=100))
     loaders.fashion = lambda data_dir: loaders.synthetic()
-    ledger.BEAT, ledger.STALE = 0.1, 0.5
+    claims.BEAT, claims.STALE = 0.1, 0.5
     loaders.letters = functools.partial(loaders.letters, count=100)
     loaders.synthetic()
     for line in sys.stdin:

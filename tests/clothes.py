@@ -11,6 +11,7 @@ from pathlib import Path
 root = Path(__file__).parent.parent
 sys.path.insert(0, str(root))
 
+import claims  # noqa: E402
 import ledger  # noqa: E402
 import loaders  # noqa: E402
 import patience  # noqa: E402
@@ -26,8 +27,8 @@ def fashion(data_dir: Path) -> loaders.Data:
 
 def pretend(put: Callable[[object, str, object], None]) -> None:
     """Little data and little patience, put in place by `setattr`, or by a test's own that takes it back."""
-    put(ledger, "BEAT", 0.2)
-    put(ledger, "STALE", 1.5)
+    put(claims, "BEAT", 0.2)
+    put(claims, "STALE", 1.5)
     put(ledger, "LOCK_WAIT", 1)
     put(patience, "AT_START", 3.0)
     put(patience, "MEANWHILE", 60.0)

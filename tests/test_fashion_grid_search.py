@@ -268,7 +268,8 @@ def test_without_the_clothes_there_is_no_search(here, monkeypatch):
 def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
     monkeypatch.setattr(champion, "CHAMPION", replace(champion.CHAMPION, epochs=2))
     status, said, _ = here("--champion", "--quiet")
-    assert status == 0 and "the champion:" in said
+    assert status == 0 and "the champion: conv layers 3, linear layers 2, hidden units 128" in said
+    assert "no search has a complete trial" in said
     model = models.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
     assert model.class_names == list(models.CLOTHES)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -281,6 +282,29 @@ def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
     status, said, _ = here("--champion", "--quiet")
     assert status == 0 and ", epoch " not in said, "nothing is done again"
     assert (tmp_path / "model.pt").read_bytes() == weights
+
+
+def test_the_champion_has_the_best_shape_of_all_studies(finished, here, monkeypatch, tmp_path):
+    monkeypatch.setattr(champion, "CHAMPION", replace(champion.CHAMPION, epochs=1))
+    shutil.copy(finished[0] / "study.db", tmp_path)
+    before = {study: len(trials(f"sqlite:///{tmp_path / 'study.db'}", study)) for study in ("fashion", "other")}
+    status, said, _ = here("--champion", "--quiet", "--study", "other", "--max-epochs", "5")
+    best = pd.read_csv(finished[0] / "results.csv").iloc[0]
+    assert status == 0 and f"the shape of trial {best.trial:.0f} of study fashion, {best.valid_acc:.2f} %" in said
+    model = models.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
+    assert all(model.settings[name] == best[name] for name in ("conv_layers", "linear_layers", "hidden_units"))
+    after = {study: len(trials(f"sqlite:///{tmp_path / 'study.db'}", study)) for study in ("fashion", "other")}
+    assert before == after == {"fashion": 6, "other": 0}, "no study is begun or prolonged"
+
+
+def test_a_lost_database_is_made_again_from_the_families(finished, here, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    (tmp_path / "study.db").unlink()
+    status, said, _ = here(*SMALL, "--trials", "6")
+    assert status == 0 and "0 of 6 trials are done" in said
+    columns = ["trial", "valid_acc", "test_acc", "time_sec"]
+    old, new = (pd.read_csv(folder / "results.csv")[columns] for folder in (finished[0], tmp_path))
+    assert old.equals(new), "to the bit, so nothing was learned again"
 
 
 def test_the_dashboard_shows_the_study_in_a_real_browser(finished, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"calm", "weights"},
-    {"experiment", "rules", "muon", "scenery", "skeletons", "kernels"},
+    {"experiment", "claims", "rules", "muon", "scenery", "skeletons", "kernels"},
     {"disk", "ink", "patience"},
     {"models", "film", "glyphs"},
     {"preprocess"},

@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+import claims
 import experiment
 import ledger
 import patience
@@ -27,7 +28,7 @@ def url(tmp_path) -> str:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
-    monkeypatch.setattr(ledger, "STALE", 0.3)
+    monkeypatch.setattr(claims, "STALE", 0.3)
     monkeypatch.setattr(ledger, "LOCK_WAIT", 0.2)
     monkeypatch.setattr(patience, "AT_START", 0.8)
     monkeypatch.setattr(patience, "MEANWHILE", 0.8)
@@ -224,9 +225,25 @@ def test_a_study_with_damaged_rows(url, tmp_path):
     learn(book := Ledger(url, "s", SMALL, 3), book.take())
     with sqlite3.connect(next(tmp_path.glob("*.db"))) as database:
         database.execute("update trial_params set distribution_json = 'nonsense'")
-    with pytest.raises(experiment.Failure, match=r"cannot be read .*another --storage") as failure:
-        Ledger(url, "s", SMALL, 3)
-    assert "\n" not in str(failure.value)
+    for opened in (lambda: Ledger(url, "s", SMALL, 3), lambda: ledger.best(url)):
+        with pytest.raises(
+            experiment.Failure, match=r"cannot be read .*bring back a copy of it, or delete it"
+        ) as failure:
+            opened()
+        assert "\n" not in str(failure.value)
+
+
+def test_the_best_of_all_searches_in_a_database(url):
+    assert ledger.best(url) is None
+    stranger = optuna.create_study(storage=url, study_name="of somebody else", direction="maximize")
+    stranger.add_trial(optuna.trial.create_trial(value=100.0))
+    one, other = Ledger(url, "one", SMALL, 4), Ledger(url, "other", Settings(max_epochs=5), 3)
+    assert ledger.best(url) is None, "nothing is complete"
+    learn(one, one.take(), 81)
+    learn(other, other.take(), 83)
+    learn(one, one.take(), 82)
+    study, trial = ledger.best(url)
+    assert (study, trial.number, trial.value) == ("other", 0, 83)
 
 
 def test_a_read_only_database(url, tmp_path):

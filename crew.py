@@ -73,6 +73,7 @@ def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder
     """What a worker does all its life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too, but the parent decides
     experiment.flush_denormals()
+    experiment.keep_memory()
     torch.set_num_threads(1)
     tqdm.set_lock(threading.RLock())  # its default is a semaphore, which a process that is ended leaves behind
     try:

@@ -5,6 +5,7 @@ failure into one line and an exit status: 0 done, 1 it could not be done, 2 wron
 """
 
 import argparse
+import ctypes
 import dataclasses
 import math
 import os
@@ -26,6 +27,7 @@ except ImportError:  # Windows, where two runs into one folder are not noticed
     fcntl = None
 
 DATA_DIR = Path(os.environ.get("DATA_DIR") or "data")
+KEPT = {-3: 32 * 2**20, -1: 2**30, -2: 64 * 2**20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD; bytes
 PARTIAL = ".partial-"  # begins the name of a file that is still being written
 _claimed: dict[Path, int] = {}  # this run's folders and their open handles
 
@@ -152,6 +154,7 @@ def begin(config: Any, alone: bool = True) -> tuple[torch.device, Path]:
             files of different names.
     """
     flush_denormals()
+    keep_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
     random.seed(config.seed)
@@ -167,6 +170,18 @@ def flush_denormals() -> None:
     times more slowly (`python -m benchmarks.denormals`).
     """
     torch.set_flush_denormal(True)
+
+
+def keep_memory() -> None:
+    """Keep what a training step frees for the next one, where the C library is glibc.
+
+    By default it gives large pieces back to the system, and to get them again as fresh pages costs a quarter of the
+    step (`python -m benchmarks.pages`).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for parameter, size in KEPT.items():
+            mallopt(parameter, size)
 
 
 def find_device(name: str) -> torch.device:

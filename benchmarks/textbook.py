@@ -82,6 +82,8 @@ def whole(start: tuple, learned: tuple, end: tuple) -> tuple[float, float]:
 
 
 def work(pipe) -> None:
+    experiment.flush_denormals()
+    experiment.keep_memory()
     torch.set_num_threads(1)
     data = loaders.fashion(experiment.DATA_DIR)
     few = [

@@ -1,9 +1,12 @@
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 
 import disk
 import experiment
@@ -173,3 +176,23 @@ def test_a_run_takes_denormals_for_nothing(tmp_path):
     assert (tiny * 0.01).all()
     experiment.flush_denormals()
     assert not (tiny * 0.01).any()
+
+
+def test_a_run_keeps_the_memory_it_frees():
+    """In a process of its own, where no other run has asked for it yet."""
+    program = (
+        "import resource, torch, experiment\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    tensors = [torch.ones(2**22) for _ in range(4)]\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "given_back = faults() + faults()\n"
+        "experiment.keep_memory()\n"
+        "for _ in range(5):\n    faults()\n"
+        "print(given_back, faults())"
+    )
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    given_back, kept = map(int, said.split())
+    if given_back < 1000:
+        pytest.skip("this system gives no fresh pages, or large ones")
+    assert kept < given_back / 10

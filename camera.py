@@ -44,6 +44,7 @@ class Frame:
     number: int  # from 0; the same for as long as one picture of a folder is shown
     time: float  # seconds since the first frame
     arrived: float = field(default_factory=time.monotonic)
+    name: str = ""  # of the file, where it is a picture's
 
 
 def frame_source(source: str) -> "Camera | Video | Folder":
@@ -124,7 +125,7 @@ class Folder:
                 print(f"not shown: {failure}")
                 continue
             for _ in range(round(HOLD * RATE)):
-                yield Frame(picture.copy(), number, count / RATE)
+                yield Frame(picture.copy(), number, count / RATE, name=file.name)
                 count += 1
 
     def close(self) -> None:
@@ -143,7 +144,7 @@ class Camera:
         self._capture = open_camera(source)
         there, picture = _first_frame(self._capture) if self._capture else (False, None)
         if not there:
-            raise no_camera(source)
+            raise no_camera(source, "try another number (--list-cameras), ")
         self._begin = self._heard = time.monotonic()
         self._number = 0
         self._latest = picture
@@ -230,8 +231,8 @@ def _first_frame(opened: cv2.VideoCapture) -> tuple[bool, np.ndarray | None]:
     return False, None
 
 
-def no_camera(source: int | str) -> Failure:
-    """Why a camera gives no frame, as far as the system tells, and what to do."""
+def no_camera(source: int | str, advice: str = "") -> Failure:
+    """Why a camera gives no frame, as far as the system tells, and what to do; `advice` is one thing more."""
     name, other = _name(source), "or give --source a video or a folder"
     if isinstance(source, str):
         return Failure(f"{name} sends no picture: open it in a browser to see whether it does, {other}")
@@ -239,18 +240,18 @@ def no_camera(source: int | str) -> Failure:
     if system == "Darwin":
         return Failure(
             f"{name} does not open: allow your terminal under System Settings > Privacy & Security > Camera and start "
-            f"the terminal anew, try another number (--list-cameras), {other}"
+            f"the terminal anew, {advice}{other}"
         )
     if system == "Windows":
         return Failure(
             f"{name} does not open: close other programs that show it, allow desktop apps under Settings > Privacy & "
-            f"security > Camera, try another number (--list-cameras), {other}"
+            f"security > Camera, {advice}{other}"
         )
     device = Path(f"/dev/video{source}")
     if not device.exists():
         if "microsoft" in platform.release().lower():
             return Failure(f"WSL hands on no camera: run this in Windows' own Python, attach it by usbipd, {other}")
-        return Failure(f"there is no {name}, no {device}: plug one in, try another (--list-cameras), {other}")
+        return Failure(f"there is no {name}, no {device}: plug one in, {advice}{other}")
     if not os.access(device, os.R_OK | os.W_OK):
         return Failure(f'no permission to open {device}: run sudo usermod -aG video "$USER", then log in again')
     return Failure(f"{name} ({device}) gives no picture, so another program uses it: close that, {other}")

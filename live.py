@@ -95,7 +95,7 @@ class Live:
 class Table:
     """live.csv: a row for each frame; for each picture, where one is shown for many frames, as it is read at last."""
 
-    COLUMNS = "frame", "time", "mode", "label", "confidence", "milliseconds"
+    COLUMNS = "frame", "time", "mode", "label", "confidence", "milliseconds", "picture"
 
     def __init__(self, file):
         self._rows = csv.writer(file, lineterminator="\n")
@@ -104,7 +104,7 @@ class Table:
 
     def add(self, frame: Frame, mode: str, reading: Reading, milliseconds: float) -> None:
         row = [frame.number, f"{frame.time:.3f}", mode, reading.label]
-        row += [f"{reading.confidence:.3f}", f"{milliseconds:.2f}"]
+        row += [f"{reading.confidence:.3f}", f"{milliseconds:.2f}", frame.name]
         if self._row and self._row[0] != frame.number:
             self.finish()
         self._row = row

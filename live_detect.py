@@ -13,8 +13,8 @@ the box, space freezes, s saves the crop and asks for its name, f frame rate and
 
 It needs the weights that train_mnist.py leaves and, for Greek letters, those of transfer_greek.py or
 greek_from_scratch.py. Writes to outputs/live_detect/: with --headless live.csv (a row for each frame: frame, time in
-seconds, mode, label, confidence, milliseconds), and crops that are saved and not filed. Filed ones go to
-handwritten/<mode>/<label>/, where the other scripts find them.
+seconds, mode, label, confidence, milliseconds, and the name of a folder's picture), and crops that are saved and not
+filed. Filed ones go to handwritten/<mode>/<label>/, where the other scripts find them.
 """
 
 import calm  # noqa: F401, before all else

@@ -197,8 +197,9 @@ def test_cameras_are_listed(plug, system):
 
 def test_no_camera_to_list(system):
     system("Linux")
-    with pytest.raises(Failure, match=r"^there is no camera 0"):
+    with pytest.raises(Failure, match=r"^there is no camera 0") as failure:
         camera.list_cameras()
+    assert "--list-cameras" not in str(failure.value), "which has just been tried"
 
 
 @pytest.mark.parametrize(

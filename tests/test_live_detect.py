@@ -85,10 +85,10 @@ def rows(folder) -> pd.DataFrame:
 def test_a_film_is_read_to_its_end(config, pages, tmp_path, capsys):
     live_detect.main(config(source=str(pages / "film.avi"), record=tmp_path / "seen.mp4"))
     table = rows(tmp_path)
-    assert list(table) == ["frame", "time", "mode", "label", "confidence", "milliseconds"]
+    assert list(table) == ["frame", "time", "mode", "label", "confidence", "milliseconds", "picture"]
     assert list(table.frame) == list(range(45)) and table.time[44] == pytest.approx(44 / 30, abs=1e-3)
     assert set(table.label[:16]) == {""} and set(table.label[30:]) == {"3"} and (table.confidence[30:] > 0.9).all()
-    assert set(table["mode"]) == {"digits"} and (table.milliseconds > 0).all()
+    assert set(table["mode"]) == {"digits"} and set(table.picture) == {""} and (table.milliseconds > 0).all()
     seen = cv2.VideoCapture(str(tmp_path / "seen.mp4"))
     assert seen.get(cv2.CAP_PROP_FRAME_COUNT) == 45 and seen.get(cv2.CAP_PROP_FPS) == 30
     assert "45 frames" in capsys.readouterr().out
@@ -102,6 +102,7 @@ def test_a_film_is_read_to_its_end(config, pages, tmp_path, capsys):
 def test_a_folder_has_a_row_for_each_picture(config, pages, tmp_path):
     live_detect.main(config(source=str(pages / "pictures")))
     assert list(rows(tmp_path).label) == ["3", "0", "6"]
+    assert list(rows(tmp_path).picture) == sorted(path.name for path in (pages / "pictures").iterdir())
 
 
 def test_a_mirror_shows_the_other_side_and_reads_the_same(config, pages):

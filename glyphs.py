@@ -87,12 +87,25 @@ def main_glyph(ink: Ink) -> np.ndarray:
     parts = Parts(ink)
     if not len(parts):
         return np.zeros_like(ink.mask)
-    height, width = ink.mask.shape
+    chosen, box = _joined(parts, _main(parts, ink.mask.shape))
+    mask = np.append(0, chosen).astype(np.uint8)[parts.names]
+    wide, long = rectangle(mask)
+    if not _on_paper(ink, *box) or (wide < NARROW * long and _is_rim(ink, mask)):
+        return np.zeros_like(mask)
+    return mask
+
+
+def _main(parts: Parts, shape: tuple[int, int]) -> int:
+    """The part that most looks like what the picture was taken for: large, strong, sharp, whole, in the middle."""
+    height, width = shape
     aside = np.hypot(parts.center[:, 0] / width - 0.5, parts.center[:, 1] / height - 0.5)
     weight = np.where(parts.across, ACROSS, np.where(parts.cut, CUT, 1)) * (1 - SIDEWAYS * aside)
     sharp = np.clip(parts.sharpness / np.maximum(1, parts.contrast), 0.05, 1)
-    main = int(np.argmax(parts.size * np.sqrt(parts.area) * parts.contrast * sharp**2 * weight))
+    return int(np.argmax(parts.size * np.sqrt(parts.area) * parts.contrast * sharp**2 * weight))
 
+
+def _joined(parts: Parts, main: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """Which parts make one character with the main one, and its box: left, top, right, bottom."""
     size = parts.size / parts.size[main]
     alike = (parts.sharpness > 0.5 * parts.sharpness[main]) & (parts.contrast > 0.55 * parts.contrast[main])
     open_ = alike & (parts.cut[main] | ~parts.cut)
@@ -107,15 +120,10 @@ def main_glyph(ink: Ink) -> np.ndarray:
         near |= (size > least) & (size < most) & (distance < reach)
         joining = near & open_ & ~chosen
         if not joining.any():
-            break
+            return chosen, (left, top, right, bottom)
         chosen |= joining
         left, top = parts.x[chosen].min(), parts.y[chosen].min()
         right, bottom = parts.right[chosen].max(), parts.bottom[chosen].max()
-    mask = np.append(0, chosen).astype(np.uint8)[parts.names]
-    wide, long = rectangle(mask)
-    if not _on_paper(ink, left, top, right, bottom) or (wide < NARROW * long and _is_rim(ink, mask)):
-        return np.zeros_like(mask)
-    return mask
 
 
 def _on_paper(ink: Ink, left: int, top: int, right: int, bottom: int) -> bool:

@@ -18,8 +18,8 @@ from loaders import Data, Split
 from training import Recipe
 
 CHAMPION = Recipe(
-    epochs=24, batch_size=128, optimizer="muon", learning_rate=0.05, momentum=0.85, weight_decay=0.05, smoothing=0.1,
-    schedule="one-cycle", dropout=0.1, batch_norm=3, augment=1, augmentation="shift", average=0.3,
+    epochs=64, batch_size=128, optimizer="muon", learning_rate=0.01, momentum=0.85, weight_decay=0.05, smoothing=0.1,
+    schedule="one-cycle", dropout=0.1, batch_norm=3, norm="all", augment=1, augmentation="shift", average=0.3,
 )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ class Recipe:
     )
     dropout: float = option(0.2, "share of a layer's outputs set to zero while training", least=0, most=0.99)
     batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps while training", least=0)
+    norm: str = option("pooled", "what it normalises: pooled values, or all (slower)", choices=("pooled", "all"))
     augment: float = option(0.0, "strength of the augmentation; pixels where that is shift", least=0)
     augmentation: str = option(
         "warp", "warp turns, stretches, shifts and bends; shift mirrors and shifts", choices=("warp", "shift")
@@ -80,7 +81,7 @@ def fit(
     device = train.labels.device
     known = max(1, (train.labels >= 0).sum().item())
     model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
-    models.add_norms(model, recipe.batch_norm)
+    models.add_norms(model, recipe.batch_norm, recipe.norm)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
     optimizer = _optimizer(model, recipe)
     if state is not None:

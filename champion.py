@@ -60,6 +60,8 @@ def train(
     except Failure:
         stopped = None  # another champion's
     settings = replace(settings, resume=stopped is not None)
+    if stopped is not None:
+        print(f"{len(stopped['history'])} of {settings.epochs} epochs are done")
     device = data.train.labels.device
     torch.manual_seed(config.seed)
     model = models.FashionNet(**shape, dropout=CHAMPION.dropout).to(device)

@@ -33,7 +33,7 @@ def dimensions(table: pd.DataFrame, names: Sequence[str], title: str) -> Figure:
     axes[0, 0].legend()
     for axis in axes[:, 0]:
         axis.set_ylabel(ACCURACY)
-        _most(axis, table.valid_acc)
+    _most(axes[0, 0], table.valid_acc)
     for axis in axes.flat[len(names) :]:
         axis.axis("off")
     return figure
@@ -82,7 +82,8 @@ def progress(table: pd.DataFrame, title: str) -> Figure:
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for state, color in (("complete", plots.TRAIN), ("pruned", "tab:gray")):
         part = table[table.state == state]
-        axis.scatter(part.index, part.valid_acc, s=18, color=color, label=f"{state} ({len(part)})")
+        if len(part):
+            axis.scatter(part.index, part.valid_acc, s=18, color=color, label=f"{state} ({len(part)})")
     axis.step(table.index, table.valid_acc.cummax(), where="post", color=plots.TEST, label="best so far")
     axis.set(title=title, xlabel="trial", ylabel=ACCURACY)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))

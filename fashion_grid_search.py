@@ -1,12 +1,12 @@
 """Search the best network for pictures of clothes (Fashion-MNIST) among the report's 1,296 configurations.
 
     python fashion_grid_search.py                          the report's search: 75 of them at random, hours
-    python fashion_grid_search.py --pictures 5000          a look at it: a tenth of the training pictures
+    python fashion_grid_search.py --pictures 3000 --study look      a look at it, on few of the training pictures
     python fashion_grid_search.py --dry-run                the grid, the sample, and how long it will take here
     python fashion_grid_search.py --preset cheap           beyond the report: pruned, normalised, one-cycle; minutes
     python fashion_grid_search.py --sampler tpe --pruner hyperband --study clever       what Optuna finds
     python fashion_grid_search.py --storage postgresql+psycopg://user@host/database     on several machines at once
-    python fashion_grid_search.py --champion               train the best configuration found by the best recipe
+    python fashion_grid_search.py --champion               train the best shape found by the best recipe
 
 Stopped however, the same command goes on. Watch with: optuna-dashboard sqlite:///outputs/fashion_grid_search/study.db
 
@@ -39,17 +39,18 @@ from search import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(experiment.Common, Settings):
+class Config(Settings, experiment.Common):
     preset: str = option("report", "any flag overrides it; defaults shown are of report", choices=("report", "cheap"))
     trials: int = option(75, "over all workers, machines and restarts; the grid sampler takes every one", least=1)
     study: str = option("fashion", "the name of the study in the database")
     storage: str = option("", "the database's URL; without it study.db in the output folder")
     workers: int = option(0, "processes of one thread each; 0: one per core", least=0, most=1024)
     dry_run: bool = option(False, "print the grid and an estimate, train nothing")
-    champion: bool = option(False, "train the best configuration found, or the default one, by the best recipe")
+    champion: bool = option(False, "train the best shape found in any study, or the default one, by the best recipe")
     output_dir: Path = option(Path("outputs/fashion_grid_search"), "where the files go")
 
 
+CHARTS = "dimensions", "coordinates", "importances", "progress", "times"
 PRESETS = {
     "report": Config(),
     "cheap": Config(
@@ -60,43 +61,62 @@ PRESETS = {
 
 
 def main(config: Config) -> pd.DataFrame | dict | None:
-    """Task 4 of the report, in order; returns the results, or the champion's metrics."""
+    """Task 4 of the report: search, or train the champion; returns the results, or the champion's metrics."""
     device, folder = experiment.begin(config)
     plots.begin(config.show)
     settings = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
+    results = (crown if config.champion else try_all)(config, settings, device, folder)
+    if results is not None:
+        print(f"\neverything is in {folder}/")
+        if config.show:
+            plots.show()
+    return results
 
+
+def crown(config: Config, settings: Settings, device: torch.device, folder: Path) -> dict:
+    """Train the shape that did best in all studies of the database that learned from as many pictures."""
+    url, data = database(config, folder), clothes(config, settings)
+    searched = bool(config.storage) or (folder / "study.db").exists()
+    best = ledger.best(url, settings.pictures) if searched else None
+    return champion.train(config, search.precision(settings, device), best, data.to(device), folder)
+
+
+def try_all(config: Config, settings: Settings, device: torch.device, folder: Path) -> pd.DataFrame | None:
+    """Do whatever of the study is not done yet, here or elsewhere; then the table, and pictures of it."""
     # the grid, as the report prints it
     print("The grid:")
     for name, values in search.dimensions(settings).items():
         print(f"  {name:14} {', '.join(f'{value:g}' for value in values)}")
     print(f"{len(search.grid(settings)):,} configurations, {len(search.plan(settings, config.trials)):,} to try")
-    data = search.data(settings, config.data_dir)
-    print(
-        f"{data.name}: {len(data.train):,} to learn from, {len(data.valid):,} to rank by, {len(data.test):,} to report"
-    )
-    workers = config.workers or crew.cores()
+    data, workers = clothes(config, settings), config.workers or crew.cores()
     if config.dry_run:
         print_estimate(settings, config.trials, workers, data.to(device))
         return None
 
-    # the study: whatever of it is not done yet, here or elsewhere
-    url = config.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
-    if config.champion:
-        return champion.train(config, search.precision(settings, device), ledger.best(url), data.to(device), folder)
-    book = Ledger(url, config.study, settings, config.trials)
+    # the study
+    book = Ledger(database(config, folder), config.study, settings, config.trials)
     families = folder / "families"
     experiment.output_folder(families)
     watch(book, workers, config, settings, config.data_dir, families, device)
 
-    # what came out: the table, and pictures of it
+    # what came out
     table = ledger.results(book.trials())
     disk.write_csv(folder / "results.csv", table)
     print(f"\nThe best of {len(table)}, {data.name}:\n{table.head(10).round(4).to_string()}")
     draw(table, book, data.name, folder)
-    print(f"\neverything is in {folder}/")
-    if config.show:
-        plots.show()
     return table
+
+
+def database(config: Config, folder: Path) -> str:
+    return config.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
+
+
+def clothes(config: Config, settings: Settings) -> loaders.Data:
+    data = search.data(settings, config.data_dir)
+    print(
+        f"{data.name}: {len(data.train):,} to learn from, {len(data.valid):,} to rank by, {len(data.test):,} to report"
+    )
+    return data
 
 
 def watch(book: Ledger, workers: int, config: Config, *task) -> None:
@@ -122,20 +142,28 @@ def print_estimate(settings: Settings, trials: int, workers: int, data: loaders.
     separate, together, seconds = search.estimate(settings, trials, data)
     print(f"{separate:,} epochs one by one, {together:,} where one run serves a family, before any pruning")
     minutes = seconds / 60
-    print(f"about {minutes:.0f} minutes of one thread, {minutes / workers:.0f} with {workers} workers")
+    print(f"about {minutes:.1f} minutes of one thread, {minutes / workers:.1f} with {workers} of them")
 
 
 def draw(table: pd.DataFrame, book: Ledger, name: str, folder: Path) -> None:
-    """The search in pictures, once two trials are complete."""
+    """The search in pictures, once two trials are complete; until then another study's go, which they would seem."""
+    paths = [folder / f"{chart}.png" for chart in CHARTS]
     if sum(table.state == "complete") < 2:
+        print("pictures are drawn once two trials are complete")
+        for path in paths:
+            path.unlink(missing_ok=True)
         return
     varied = [dimension for dimension in search.DIMENSIONS if table[dimension].nunique() > 1]
-    title = f"{len(table)} configurations on {name}"
-    plots.save(charts.dimensions(table, search.DIMENSIONS, title), folder / "dimensions.png")
-    plots.save(charts.coordinates(table, varied, title), folder / "coordinates.png")
-    plots.save(charts.importances(book.importances(varied), f"What decides: {title}"), folder / "importances.png")
-    plots.save(charts.progress(table, title), folder / "progress.png")
-    plots.save(charts.times(table, title), folder / "times.png")
+    title = f"{len(table)} configurations on {name}, study {book.name}"
+    figures = (
+        charts.dimensions(table, search.DIMENSIONS, title),
+        charts.coordinates(table, varied, title),
+        charts.importances(book.importances(), f"What decides: {title}"),
+        charts.progress(table, title),
+        charts.times(table, title),
+    )
+    for path, figure in zip(paths, figures, strict=True):
+        plots.save(figure, path)
 
 
 if __name__ == "__main__":

@@ -112,10 +112,17 @@ class Ledger:
             learned, total = learned + went, total + max(asked, default=went)
         return learned, round(total)
 
-    def importances(self, names: Sequence[str]) -> dict[str, float]:
-        """Of each of these dimensions for the accuracy, 0 to 1 (PED-ANOVA: Watanabe, Bansal and Hutter, 2023)."""
+    def importances(self) -> dict[str, float]:
+        """Of each dimension that was varied for the accuracy, 0 to 1, in the complete trials of the plan.
+
+        PED-ANOVA: Watanabe, Bansal and Hutter, 2023.
+        """
+        complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+        varied = [name for name in search.DIMENSIONS if len({trial.params[name] for trial in complete}) > 1]
+        of_plan = optuna.create_study(direction="maximize")  # in memory
+        of_plan.add_trials(complete)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return optuna.importance.get_param_importances(self.study, evaluator=evaluator, params=list(names))
+        return optuna.importance.get_param_importances(of_plan, evaluator=evaluator, params=varied)
 
     def _open(self) -> None:
         self.storage = _storage(self.url)
@@ -231,8 +238,10 @@ class Ledger:
         return patience.insist(action, self.url, seconds or patience.MEANWHILE)
 
 
-def best(url: str) -> tuple[str, FrozenTrial] | None:
-    """Of all searches in the database the complete trial of the greatest validation accuracy, and its study's name.
+def best(url: str, pictures: int) -> tuple[str, FrozenTrial] | None:
+    """The complete trial of the greatest validation accuracy, and its study's name; None if there is none.
+
+    Of all studies in the database that learned from so many pictures: those of others rank by other pictures.
 
     Raises:
         Failure: the database cannot be had.
@@ -241,7 +250,7 @@ def best(url: str) -> tuple[str, FrozenTrial] | None:
     def ask() -> list[tuple[str, FrozenTrial]]:
         storage = _storage(url)
         studies = [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
-        ours = [study for study in studies if "settings" in study.user_attrs]
+        ours = [study for study in studies if study.user_attrs.get("settings", {}).get("pictures") == pictures]
         return [(study.study_name, trial) for study in ours for trial in study.get_trials(states=[TrialState.COMPLETE])]
 
     with _readable(url):
@@ -305,10 +314,7 @@ def _readable(url: str) -> Iterator[None]:
     try:
         yield
     except DAMAGE as failure:
-        remedy = "give another --storage"
-        if url.startswith("sqlite"):
-            remedy = "delete it, what was learned is still in families/"
         reason = experiment.first_line(failure)
         raise Failure(
-            f"{patience.shown(url)} holds a study that cannot be read ({reason}): bring back a copy of it, or {remedy}"
+            f"{patience.shown(url)} holds a study that cannot be read ({reason}): {patience.repair(url)}"
         ) from None

@@ -12,10 +12,8 @@ from tqdm import tqdm
 from experiment import Failure, first_line
 
 AT_START, MEANWHILE = 20.0, 900.0  # seconds to wait
-HOPELESS = (
-    "readonly", "read-only", "unable to open", "not a database", "malformed", "unsupported file format",
-    "no such column", "authentication failed", "does not exist",
-)  # fmt: skip
+DAMAGED = "not a database", "malformed", "unsupported file format", "no such column"
+HOPELESS = "readonly", "read-only", "unable to open", "authentication failed", "does not exist"
 Result = TypeVar("Result")
 
 
@@ -37,6 +35,8 @@ def insist(action: Callable[[], Result], url: str, seconds: float) -> Result:
             reason = first_line(getattr(cause, "orig", None) or cause or failure)
             if "disk is full" in reason:
                 raise Failure(f"{shown(url)}: {reason}: make room, then give the same command, it goes on") from None
+            if any(sign in reason for sign in DAMAGED):
+                raise Failure(f"cannot use {shown(url)} ({reason}): {repair(url)}") from None
             if any(sign in reason for sign in HOPELESS):
                 raise Failure(f"cannot use {shown(url)} ({reason}): choose another --storage") from None
             if time.monotonic() - start > seconds:
@@ -50,6 +50,13 @@ def insist(action: Callable[[], Result], url: str, seconds: float) -> Result:
             if tries > 1:
                 tqdm.write(f"{shown(url)} answers again")
             return result
+
+
+def repair(url: str) -> str:
+    """What to do about a database whose content makes no sense."""
+    if url.startswith("sqlite"):
+        return "bring back a copy of it, or delete it: what was learned is still in families/"
+    return "bring back a copy of it, or give another --storage"
 
 
 def shown(url: str) -> str:

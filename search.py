@@ -55,7 +55,9 @@ class Settings:
     pruner: str = option("none", "hyperband ends trials that lag behind", choices=("none", "hyperband"))
     optimizer: str = option("adam", "the report's is adam; muon makes its steps orthogonal", choices=("adam", "muon"))
     schedule: str = option("constant", "of the learning rate, as in training", choices=("constant", "one-cycle"))
-    batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps in training", least=0)
+    batch_norm: int = option(
+        0, "convolutions, from the last, that batch normalisation helps in training", least=0, most=4
+    )
     precision: str = option(
         "auto", "of the arithmetic; auto: bfloat16 where the processor has it", choices=("auto", "float32", "bfloat16")
     )
@@ -160,7 +162,7 @@ def data(settings: Settings, data_dir: Path) -> Data:
         Split(split.images[:count], split.labels[:count])
         for split, count in ((whole.train, settings.pictures), (whole.valid, max(1, settings.pictures // 4)))
     )
-    return Data(f"{whole.name} (the first {len(train):,} training pictures)", train, valid, whole.test)
+    return Data(f"{whole.name} ({len(train):,} to learn from)", train, valid, whole.test)
 
 
 def learn(configuration: Configuration, settings: Settings, data: Data, folder: Path) -> Iterator[dict]:
@@ -222,17 +224,17 @@ def estimate(settings: Settings, trials: int, data: Data) -> tuple[int, int, flo
     Where the sampler is to choose, the first configurations of the random order stand for what it will.
     """
     chosen = [one for one in plan(settings, trials) if one] or plan(replace(settings, sampler="random"), trials)
-    longest, seconds = {}, {}
+    longest, measured, total = {}, {}, 0.0
     for one in chosen:
         key = family(one, settings)
         longest[key] = max(longest.get(key, one), one, key=lambda each: each["epochs"])
     for one in longest.values():
         shape = tuple(one[name] for name in ("conv_layers", "linear_layers", "hidden_units", "batch_size"))
-        if shape not in seconds:
-            seconds[shape] = seconds_per_epoch(one, settings, data)
-        seconds[family(one, settings)] = one["epochs"] * seconds[shape]
+        if shape not in measured:
+            measured[shape] = seconds_per_epoch(one, settings, data)
+        total += one["epochs"] * measured[shape]
     epochs = [sum(one["epochs"] for one in group) for group in (chosen, longest.values())]
-    return *epochs, sum(seconds[key] for key in longest)
+    return *epochs, total
 
 
 def _recall(path: Path, made_with: dict) -> tuple[list[dict], dict | None]:

@@ -41,7 +41,9 @@ def write(outputs: torch.Tensor, split: Split, names: Sequence[str], title: str,
 
     wrong = (answers != labels).nonzero().flatten()
     worst = wrong[outputs[wrong, labels[wrong]].argsort()[:25]]  # what left the truth the least probability
-    heading = f"The {len(worst)} worst of {len(wrong)}" if len(worst) < len(wrong) else f"{len(wrong) or 'No'}"
+    heading = f"{len(wrong):,}" if len(wrong) else "No"
+    if len(worst) < len(wrong):
+        heading = f"The {len(worst)} worst of {heading}"
     heading += f" mistake{'s'[: len(wrong) != 1]} in {len(labels):,} {title}"
     plots.save(plots.pictures(split.images[worst], [captions[i] for i in worst], 5, heading), folder / "mistakes.png")
     return 100 * (len(labels) - len(wrong)) / len(labels)

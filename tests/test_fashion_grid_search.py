@@ -228,12 +228,19 @@ def test_the_same_command_again_trains_nothing(finished, here):
     assert (folder / "results.csv").read_bytes() == before
 
 
+def test_another_study_s_pictures_go(finished, here, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    status, said, _ = here(*SMALL, "--trials", "1", "--study", "other", "--workers", "1", "--quiet")
+    assert status == 0 and "once two trials are complete" in said
+    assert len(pd.read_csv(tmp_path / "results.csv")) == 1 and not any((tmp_path / name).exists() for name in PICTURES)
+
+
 def test_dry_run_prints_the_report_s_grid_and_an_estimate(here, monkeypatch, tmp_path):
     monkeypatch.setattr(search, "seconds_per_epoch", lambda configuration, settings, data: 60.0)
     status, said, _ = here("--dry-run", "--workers", "2")
     assert status == 0 and "1,296 configurations, 75 to try" in said and "learning_rate  0.01, 0.001, 0.0001" in said
     separate, together, minutes, halved = map(int, re.search(
-        r"(\d+) epochs one by one, (\d+) where .*\nabout (\d+) minutes of one thread, (\d+) with 2", said
+        r"(\d+) epochs one by one, (\d+) where .*\nabout (\d+)\.0 minutes of one thread, (\d+)\.\d with 2", said
     ).groups())  # fmt: skip
     assert 75 * 5 < together < separate < 75 * 20 and minutes == together and abs(halved - minutes / 2) <= 1
     assert not (tmp_path / "study.db").exists()
@@ -269,7 +276,7 @@ def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
     monkeypatch.setattr(champion, "CHAMPION", replace(champion.CHAMPION, epochs=2))
     status, said, _ = here("--champion", "--quiet")
     assert status == 0 and "the champion: conv layers 3, linear layers 2, hidden units 128" in said
-    assert "no search has a complete trial" in said
+    assert "no search has a complete trial" in said and not (tmp_path / "study.db").exists()
     model = models.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
     assert model.class_names == list(models.CLOTHES)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -280,7 +287,7 @@ def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
     }
     weights = (tmp_path / "model.pt").read_bytes()
     status, said, _ = here("--champion", "--quiet")
-    assert status == 0 and ", epoch " not in said, "nothing is done again"
+    assert status == 0 and "2 of 2 epochs are done" in said and ", epoch " not in said, "nothing is done again"
     assert (tmp_path / "model.pt").read_bytes() == weights
 
 

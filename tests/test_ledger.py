@@ -116,6 +116,7 @@ def test_a_dead_machine_s_job_is_taken_over_and_a_live_one_s_is_not(url):
         live.beat()
         time.sleep(0.05)
     assert taken.number == jobs[0].number and taken.trials == {jobs[0].number: 5}
+    live.beat()
     assert heir.take() is None
     assert dead.record(jobs[0], row(2)) == [] and not jobs[0].trials, "it was only slow, and learns that it lost"
     assert sorted(learn(heir, taken) + learn(live, jobs[1])) == [0, 1]
@@ -216,7 +217,7 @@ def test_a_database_that_is_down(capsys):
 
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "study.db").write_text("a shopping list, long enough to be no empty file")
-    with pytest.raises(experiment.Failure, match=r"not a database.*choose another --storage"):
+    with pytest.raises(experiment.Failure, match=r"not a database.*delete it: what was learned is still in families/"):
         Ledger(f"sqlite:///{tmp_path / 'study.db'}", "s", SMALL, 1)
 
 
@@ -225,7 +226,7 @@ def test_a_study_with_damaged_rows(url, tmp_path):
     learn(book := Ledger(url, "s", SMALL, 3), book.take())
     with sqlite3.connect(next(tmp_path.glob("*.db"))) as database:
         database.execute("update trial_params set distribution_json = 'nonsense'")
-    for opened in (lambda: Ledger(url, "s", SMALL, 3), lambda: ledger.best(url)):
+    for opened in (lambda: Ledger(url, "s", SMALL, 3), lambda: ledger.best(url, 0)):
         with pytest.raises(
             experiment.Failure, match=r"cannot be read .*bring back a copy of it, or delete it"
         ) as failure:
@@ -234,15 +235,17 @@ def test_a_study_with_damaged_rows(url, tmp_path):
 
 
 def test_the_best_of_all_searches_in_a_database(url):
-    assert ledger.best(url) is None
+    assert ledger.best(url, 0) is None
     stranger = optuna.create_study(storage=url, study_name="of somebody else", direction="maximize")
     stranger.add_trial(optuna.trial.create_trial(value=100.0))
     one, other = Ledger(url, "one", SMALL, 4), Ledger(url, "other", Settings(max_epochs=5), 3)
-    assert ledger.best(url) is None, "nothing is complete"
+    assert ledger.best(url, 0) is None, "nothing is complete"
     learn(one, one.take(), 81)
     learn(other, other.take(), 83)
     learn(one, one.take(), 82)
-    study, trial = ledger.best(url)
+    few = Ledger(url, "few", Settings(max_epochs=5, pictures=100), 1)
+    learn(few, few.take(), 99)
+    study, trial = ledger.best(url, 0)
     assert (study, trial.number, trial.value) == ("other", 0, 83)
 
 

@@ -61,7 +61,7 @@ def test_75_at_random_have_no_repeats_and_the_seed_decides():
 def test_pictures_are_limited_in_proportion_and_the_name_says_so(data, monkeypatch):
     monkeypatch.setattr(loaders, "fashion", lambda data_dir: data)
     few = search.data(Settings(pictures=64), experiment.DATA_DIR)
-    assert (len(few.train), len(few.valid), len(few.test)) == (64, 16, 100) and "first 64" in few.name
+    assert (len(few.train), len(few.valid), len(few.test)) == (64, 16, 100) and "(64 to learn from)" in few.name
 
 
 def alone(configuration: dict, settings: Settings, data: loaders.Data) -> list[tuple[float, float]]:

@@ -36,17 +36,19 @@ def test_dropout_acts_in_training_only(split):
     assert torch.equal(model.eval()(images), model.eval()(images))
 
 
+@pytest.mark.parametrize("of", ["pooled", "all"])
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_folding_the_norms_changes_nothing_but_the_parameters(count, split):
+def test_folding_the_norms_changes_nothing_but_the_parameters(count, of, split):
     torch.manual_seed(1)
     model = models.MnistNet()
-    models.add_norms(model, count)
+    models.add_norms(model, count, of)
     norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     assert [norm.num_features for norm in norms] == [10, 20][2 - count :]
     for start in range(0, 500, 100):  # so that the running statistics are not those of a new norm
         model.train()(split.images[start : start + 100])
     for norm in norms:
-        nn.init.normal_(norm.bias)
+        for learned in (parameter for parameter in norm.parameters() if parameter.requires_grad):
+            nn.init.normal_(learned)  # scales below 0 too
     expected = model.eval()(split.images[:50])
     models.fold_norms(model)
     torch.testing.assert_close(model(split.images[:50]), expected, atol=1e-5, rtol=1e-4)
@@ -130,9 +132,10 @@ def test_the_family_of_fashion_networks_has_the_report_s_sizes(split):
         assert model(split.images[:5]).exp().sum(1).allclose(torch.ones(5))
 
 
-def test_fashion_networks_are_saved_with_their_shape_and_fold_their_norms(tmp_path, split):
+@pytest.mark.parametrize("of", ["pooled", "all"])
+def test_fashion_networks_are_saved_with_their_shape_and_fold_their_norms(tmp_path, split, of):
     model = models.FashionNet(conv_layers=2, linear_layers=1)
-    models.add_norms(model, 2)
+    models.add_norms(model, 2, of)
     model.train()(split.images[:100])
     expected = model.eval()(split.images[:20])
     models.fold_norms(model)

@@ -86,7 +86,11 @@ def test_it_learns_in_either_precision(split, precision):
     assert training.evaluate(last.model, split)[1] > 85
 
 
-@pytest.mark.parametrize("recipe", [Recipe(epochs=3), MODERN], ids=["classic", "modern"])
+@pytest.mark.parametrize(
+    "recipe",
+    [Recipe(epochs=3), MODERN, dataclasses.replace(MODERN, norm="all")],
+    ids=["classic", "modern", "all normalised"],
+)
 def test_resumed_training_ends_with_the_same_bits(recipe, split, tmp_path):
     torch.manual_seed(0)
     model = models.MnistNet(dropout=recipe.dropout)

@@ -62,6 +62,8 @@ PRESETS = {
 
 def main(config: Config) -> pd.DataFrame | dict | None:
     """Task 4 of the report: search, or train the champion; returns the results, or the champion's metrics."""
+    if config.champion and config.dry_run:
+        raise experiment.WrongUsage("--dry-run is of the search: give it without --champion")
     device, folder = experiment.begin(config)
     plots.begin(config.show)
     settings = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})

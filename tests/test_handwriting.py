@@ -98,7 +98,8 @@ def test_the_script_answers_what_it_is_given(folder):
 @pytest.mark.parametrize("name", ["nothing here", "photos/bad.png", "empty"])
 def test_nothing_to_read_is_said_before_any_training(name, folder):
     (folder / "empty").mkdir()
-    result = run("train_mnist.py", "--dataset", "synthetic", "--handwritten", str(folder / name))
+    arguments = ["--dataset", "synthetic", "--handwritten", str(folder / name), "--output-dir", str(folder / "out")]
+    result = run("train_mnist.py", *arguments)
     assert result.returncode == 1 and "epoch" not in result.stdout
     assert result.stderr.count("\n") == 1 and result.stderr.startswith("error: ") and name in result.stderr
 

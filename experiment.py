@@ -175,8 +175,8 @@ def flush_denormals() -> None:
 def keep_memory() -> None:
     """Keep what a training step frees for the next one, where the C library is glibc.
 
-    By default it gives large pieces back to the system, and to get them again as fresh pages costs a quarter of the
-    step (`python -m benchmarks.pages`).
+    By default it gives large pieces back to the system, and to get them again as fresh pages costs a fifth to a third
+    of the step (`python -m benchmarks.pages`).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -1,6 +1,7 @@
 """A search in pictures: what each dimension does to the accuracy, and what the search cost."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -13,6 +14,32 @@ from matplotlib.ticker import MaxNLocator
 import plots
 
 ACCURACY = "accuracy on validation (%)"
+FILES = "dimensions", "coordinates", "importances", "progress", "times"
+
+
+def write(table: pd.DataFrame, names: Sequence[str], shares: Mapping[str, float], title: str, folder: Path) -> None:
+    """Draw all five once two trials are complete; until then remove another study's, which would seem this one's.
+
+    Args:
+        table: as `ledger.results` makes it.
+        names: of the dimensions.
+        shares: of each that was varied, its importance.
+    """
+    paths = [folder / f"{name}.png" for name in FILES]
+    if sum(table.state == "complete") < 2:
+        print("pictures are drawn once two trials are complete")
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return
+    figures = (
+        dimensions(table, names, title),
+        coordinates(table, [name for name in names if table[name].nunique() > 1], title),
+        importances(shares, f"What decides: {title}"),
+        progress(table, title),
+        times(table, title),
+    )
+    for path, figure in zip(paths, figures, strict=True):
+        plots.save(figure, path)
 
 
 def dimensions(table: pd.DataFrame, names: Sequence[str], title: str) -> Figure:

@@ -72,8 +72,7 @@ class Worker:
 def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder: Path, device: torch.device) -> None:
     """What a worker does all its life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too, but the parent decides
-    experiment.flush_denormals()
-    experiment.keep_memory()
+    experiment.hasten()
     torch.set_num_threads(1)
     tqdm.set_lock(threading.RLock())  # its default is a semaphore, which a process that is ended leaves behind
     try:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+import experiment
 import weights
 from experiment import PARTIAL, Failure
 
@@ -109,10 +110,8 @@ def load_checkpoint(path: Path, config: Any, dataset: str) -> dict | None:
     content = load_file(path, "run without --resume")
     if not isinstance(content.get("config"), dict) or not isinstance(content.get("run"), dict):
         raise Failure(f"{path} is no checkpoint: run without --resume")
-    now, then = _shaping(config), content["config"]
-    changed = [f"--{name.replace('_', '-')} {then.get(name)}" for name in now if now[name] != then.get(name)]
-    if changed:
-        raise Failure(f"{path} was made with other flags: give {' '.join(changed)}, or leave out --resume")
+    if changed := experiment.changed(_shaping(config), content["config"]):
+        raise Failure(f"{path} was made with other flags: give {changed}, or leave out --resume")
     if content.get("dataset") != dataset:
         raise Failure(f"{path} was made with {content.get('dataset')}, this is {dataset}: give the same --data-dir")
     return content["run"]

@@ -153,14 +153,24 @@ def begin(config: Any, alone: bool = True) -> tuple[torch.device, Path]:
         alone: no other run may use the output folder at the same time; False for one of several workers, which write
             files of different names.
     """
-    flush_denormals()
-    keep_memory()
+    hasten()
     if config.threads:
         torch.set_num_threads(config.threads)
     random.seed(config.seed)
     np.random.seed(config.seed % 2**32)
     torch.manual_seed(config.seed)
     return find_device(config.device), output_folder(config.output_dir, alone)
+
+
+def changed(now: Mapping[str, Any], then: Mapping[str, Any]) -> str:
+    """The flags that make the settings now what they were then; empty where they are the same."""
+    return " ".join(f"--{name.replace('_', '-')} {then.get(name)}" for name in now if now[name] != then.get(name))
+
+
+def hasten() -> None:
+    """What every process that trains begins with."""
+    flush_denormals()
+    keep_memory()
 
 
 def flush_denormals() -> None:

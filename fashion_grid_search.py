@@ -50,7 +50,6 @@ class Config(Settings, experiment.Common):
     output_dir: Path = option(Path("outputs/fashion_grid_search"), "where the files go")
 
 
-CHARTS = "dimensions", "coordinates", "importances", "progress", "times"
 PRESETS = {
     "report": Config(),
     "cheap": Config(
@@ -105,7 +104,8 @@ def try_all(config: Config, settings: Settings, device: torch.device, folder: Pa
     table = ledger.results(book.trials())
     disk.write_csv(folder / "results.csv", table)
     print(f"\nThe best of {len(table)}, {data.name}:\n{table.head(10).round(4).to_string()}")
-    draw(table, book, data.name, folder)
+    title = f"{len(table)} configurations on {data.name}, study {config.study}"
+    charts.write(table, search.DIMENSIONS, book.importances(), title, folder)
     return table
 
 
@@ -145,27 +145,6 @@ def print_estimate(settings: Settings, trials: int, workers: int, data: loaders.
     print(f"{separate:,} epochs one by one, {together:,} where one run serves a family, before any pruning")
     minutes = seconds / 60
     print(f"about {minutes:.1f} minutes of one thread, {minutes / workers:.1f} with {workers} of them")
-
-
-def draw(table: pd.DataFrame, book: Ledger, name: str, folder: Path) -> None:
-    """The search in pictures, once two trials are complete; until then another study's go, which they would seem."""
-    paths = [folder / f"{chart}.png" for chart in CHARTS]
-    if sum(table.state == "complete") < 2:
-        print("pictures are drawn once two trials are complete")
-        for path in paths:
-            path.unlink(missing_ok=True)
-        return
-    varied = [dimension for dimension in search.DIMENSIONS if table[dimension].nunique() > 1]
-    title = f"{len(table)} configurations on {name}, study {book.name}"
-    figures = (
-        charts.dimensions(table, search.DIMENSIONS, title),
-        charts.coordinates(table, varied, title),
-        charts.importances(book.importances(), f"What decides: {title}"),
-        charts.progress(table, title),
-        charts.times(table, title),
-    )
-    for path, figure in zip(paths, figures, strict=True):
-        plots.save(figure, path)
 
 
 if __name__ == "__main__":

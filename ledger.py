@@ -1,4 +1,4 @@
-"""The study in its database: which trials there are, who is at work on which, what came of each.
+"""The study in its database: which trials there are, what came of each.
 
 Optuna keeps trials and suggests configurations, prunes and ranks; claims.py says who is at work on which. So no trial
 is run twice, and none is lost when a machine is.
@@ -119,6 +119,8 @@ class Ledger:
         """
         complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
         varied = [name for name in search.DIMENSIONS if len({trial.params[name] for trial in complete}) > 1]
+        if not varied:
+            return {}
         of_plan = optuna.create_study(direction="maximize")  # in memory
         of_plan.add_trials(complete)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
@@ -145,11 +147,9 @@ class Ledger:
         if then == now and not missing:
             return True
         if then != now and (then is not None or self.study.get_trials(deepcopy=False)):
-            then = then or {}
-            changed = [f"--{name.replace('_', '-')} {then.get(name)}" for name in now if now[name] != then.get(name)]
             raise Failure(
                 f"study {self.name} in {patience.shown(self.url)} is another search: "
-                f"give {' '.join(changed)}, or another --study"
+                f"give {experiment.changed(now, then or {})}, or another --study"
             )
         if not self.claims.take(PREPARING):
             return False

@@ -82,8 +82,7 @@ def whole(start: tuple, learned: tuple, end: tuple) -> tuple[float, float]:
 
 
 def work(pipe) -> None:
-    experiment.flush_denormals()
-    experiment.keep_memory()
+    experiment.hasten()
     torch.set_num_threads(1)
     data = loaders.fashion(experiment.DATA_DIR)
     few = [

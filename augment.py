@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from preprocess import MEAN, SIDE, STD, center_ink
+from pipeline.preprocessing.mnist_format import IMAGE_SIZE, MEAN, STD, center_ink
 
 PAPER = -MEAN / STD  # black in a normalised picture
 ROTATION = 8 * math.pi / 180  # radians; these five are the greatest change at strength 1
@@ -25,7 +25,7 @@ THINNEST, THICKEST = -0.4, 0.5  # pixels that each edge of a worn stroke moves o
 @cache
 def _basis(device: torch.device) -> torch.Tensor:
     """(3 + WAVES^2, 784): what a sampling grid is a sum of. x, y, 1 for the affine part, then products of cosines."""
-    at = (torch.arange(SIDE, device=device) + 0.5) / SIDE  # pixel centres, 0 to 1
+    at = (torch.arange(IMAGE_SIZE, device=device) + 0.5) / IMAGE_SIZE  # pixel centres, 0 to 1
     y, x = torch.meshgrid(2 * at - 1, 2 * at - 1, indexing="ij")
     cosines = torch.cos(math.pi * torch.arange(WAVES, device=device)[:, None] * at)  # (WAVES, 28)
     waves = torch.einsum("iy,jx->ijyx", cosines, cosines) / (WAVES / 2)  # so that the sum has variance 1
@@ -46,14 +46,14 @@ def warp(images: torch.Tensor, strength: float) -> torch.Tensor:
     turn, slant, *stretch_and_shift = (torch.rand(6, count, device=device) * 2 - 1) * strength
     turn, slant = turn * ROTATION, slant * SLANT
     width, height = (1 + STRETCH * s for s in stretch_and_shift[:2])
-    right, down = (2 * SHIFT / SIDE * s for s in stretch_and_shift[2:])
+    right, down = (2 * SHIFT / IMAGE_SIZE * s for s in stretch_and_shift[2:])
     cos, sin = turn.cos(), turn.sin()
     affine = torch.stack(  # rows: what x and y of the sampling point take from x, y and 1
         [width * cos, width * (slant * cos - sin), right, height * sin, height * (slant * sin + cos), down], dim=1
     ).view(count, 2, 3)
-    bend = torch.randn(count, 2, WAVES**2, device=device) * (strength * 2 * BEND / SIDE)
+    bend = torch.randn(count, 2, WAVES**2, device=device) * (strength * 2 * BEND / IMAGE_SIZE)
     grid = torch.cat([affine, bend], dim=2).view(2 * count, -1) @ _basis(device)
-    grid = grid.view(count, 2, SIDE, SIDE).permute(0, 2, 3, 1)
+    grid = grid.view(count, 2, IMAGE_SIZE, IMAGE_SIZE).permute(0, 2, 3, 1)
     # grid_sample takes 0 for what lies outside, so paper has to be 0 for the moment
     return F.grid_sample(images - PAPER, grid, align_corners=False) + PAPER
 
@@ -68,9 +68,9 @@ def shift(images: torch.Tensor, most: float) -> torch.Tensor:
     count, device, most = len(images), images.device, int(most)
     padded = F.pad(images[:, 0], (most,) * 4, value=PAPER)
     down, right = torch.randint(0, 2 * most + 1, (2, count, 1), device=device)
-    across = torch.arange(SIDE, device=device).expand(count, SIDE)
+    across = torch.arange(IMAGE_SIZE, device=device).expand(count, IMAGE_SIZE)
     mirrored = torch.rand(count, 1, device=device) < 0.5
-    columns = torch.where(mirrored, SIDE - 1 - across, across) + right
+    columns = torch.where(mirrored, IMAGE_SIZE - 1 - across, across) + right
     return padded[torch.arange(count, device=device)[:, None, None], (across + down)[..., None], columns[:, None]][
         :, None
     ]

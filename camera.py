@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 from experiment import Failure
-from pictures import SUFFIXES, pictures_in, read_picture
-from preprocess import plain
+from pipeline.preprocessing.image_files import SUFFIXES, list_images, read_image
+from pipeline.preprocessing.photo import as_uint8
 
 WIDTH, HEIGHT, RATE = 1280, 720, 30  # asked of a camera; what it gives may differ
 LEAST, MOST = 480, 1080  # pixels, a frame's height; others are scaled to HEIGHT
@@ -106,7 +106,7 @@ class Folder:
     rate = RATE
 
     def __init__(self, path: Path):
-        self._frames = self._show(pictures_in(path))
+        self._frames = self._show(list_images(path))
         self._next = next(self._frames, None)
         if self._next is None:
             raise Failure(f"no picture in {path} can be read: give others, such as PNG or JPEG")
@@ -120,7 +120,7 @@ class Folder:
         count = 0
         for number, file in enumerate(files):
             try:
-                picture = as_frame(plain(read_picture(file)))
+                picture = as_frame(as_uint8(read_image(file)))
             except Failure as failure:
                 print(f"not shown: {failure}")
                 continue

@@ -24,8 +24,8 @@ import models
 import plots
 import questions
 from experiment import option
-from pictures import read_picture
-from preprocess import photo_to_mnist
+from pipeline.preprocessing.image_files import read_image
+from pipeline.preprocessing.photo import photo_to_mnist
 from questions import Subject
 from report import Report
 from skeletons import SKELETONS
@@ -94,7 +94,7 @@ def prepare(config: Config, device: torch.device) -> Subject:
     """The network, the picture that goes the way through it, and the test pictures of the classes it knows."""
     model = models.load(config.weights, None, "train_mnist.py").to(device, memory_format=torch.channels_last)
     names = tuple(model.class_names)
-    own = None if config.image is None else read_image(config.image)
+    own = None if config.image is None else own_image(config.image)
     data = pictures_of(names, config)
     test = loaders.Split(data.test.images[: config.pictures], data.test.labels[: config.pictures])
     if own is None:
@@ -104,10 +104,10 @@ def prepare(config: Config, device: torch.device) -> Subject:
     return Subject(model, picture.to(device), caption, test.to(device), data.name)
 
 
-def read_image(path: Path) -> np.ndarray:
+def own_image(path: Path) -> np.ndarray:
     """(28, 28) uint8: a picture of one's own as the network should see it."""
     try:
-        picture = photo_to_mnist(read_picture(path))
+        picture = photo_to_mnist(read_image(path))
     except experiment.Failure as failure:
         raise experiment.Failure(f"{failure}: give --image a PNG or JPEG of one character") from None
     if not picture.any():

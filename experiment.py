@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.errors import Failure, WrongUsage
+
 try:
     import fcntl
 except ImportError:  # Windows, where two runs into one folder are not noticed
@@ -30,14 +32,6 @@ DATA_DIR = Path(os.environ.get("DATA_DIR") or "data")
 KEPT = {-3: 32 * 2**20, -1: 2**30, -2: 64 * 2**20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD; bytes
 PARTIAL = ".partial-"  # begins the name of a file that is still being written
 _claimed: dict[Path, int] = {}  # this run's folders and their open handles
-
-
-class Failure(Exception):
-    """Something that can be expected to go wrong. Its text is one line: what, and what to do next."""
-
-
-class WrongUsage(Failure):
-    """A setting that no run can be made of."""
 
 
 def option(

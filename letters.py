@@ -16,7 +16,8 @@ import outliers
 import strokes
 from experiment import Failure
 from loaders import Split, normalise
-from pictures import SUFFIXES, Sample, read_folder
+from pictures import Sample, read_folder
+from pipeline.preprocessing.image_files import SUFFIXES
 from skeletons import GREEK, SKELETONS
 
 THREE = ["alpha", "beta", "gamma"]

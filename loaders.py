@@ -20,7 +20,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 
 import strokes
 from experiment import Failure, first_line
-from preprocess import MEAN, STD
+from pipeline.preprocessing.mnist_format import MEAN, STD
 
 VALID = 10_000  # examples
 MNIST_FILES = {  # name -> MD5

@@ -12,17 +12,19 @@ import cv2
 import numpy as np
 
 import strokes
-from preprocess import SIDE, center_ink
+from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink
 from skeletons import DIGITS, SKELETONS
 
 # what another character is in some hand; among the classes' own nobody looks, so digits name letters only
 ALIKE = {
-    "0": "omicron", "1": "iota lambda", "2": "zeta", "6": "delta sigma",
-    "alpha": "a d x Q chi sigma", "beta": "8 R", "gamma": "4 J V X Y r v x y chi nu upsilon", "delta": "6 8 d",
-    "epsilon": "C E c e", "zeta": "2 3 C xi", "eta": "h n", "theta": "0 8 Q e", "iota": "1 J L t",
-    "kappa": "H K R X h k x", "lambda": "A X x", "mu": "M U u w", "nu": "U V r u v y gamma upsilon", "xi": "3 E e",
-    "omicron": "0 C D Q c", "pi": "M T m n", "rho": "9 D P p", "sigma": "0 5 6 9 Q a c", "tau": "7 J T r t",
-    "upsilon": "U V u v", "phi": "9 Q d", "chi": "X x y", "psi": "4 Y w y", "omega": "M W m w",
+    "0": "omicron", "1": "iota lambda Lambda", "2": "zeta", "6": "delta sigma",
+    "alpha": "a d x Q chi sigma ampersand", "beta": "8 R ampersand",
+    "gamma": "4 J V X Y r v x y chi nu upsilon", "delta": "6 8 d",
+    "epsilon": "C E c e", "zeta": "2 3 C xi", "eta": "h n", "theta": "0 8 Q e Theta", "iota": "1 J L t",
+    "kappa": "H K R X h k x", "lambda": "A X x Lambda", "mu": "M U u w", "nu": "U V r u v y gamma upsilon",
+    "xi": "3 E e Xi",
+    "omicron": "0 C D Q c", "pi": "M T m n Pi", "rho": "9 D P p", "sigma": "0 5 6 9 Q a c", "tau": "7 J T r t",
+    "upsilon": "U V u v", "phi": "9 Q d Phi", "chi": "X x y", "psi": "4 Y w y Psi", "omega": "M W m w Omega",
 }  # fmt: skip
 # what is left of a character that no one would take for one: the top, bottom, left or right half
 HALVES = {
@@ -50,6 +52,25 @@ def scribbles(count: int, rng: np.random.Generator) -> np.ndarray:
         points = [np.repeat(rng.integers(0, 10, (n, 2)), rng.choice([1, 1, 1, 2], n), axis=0) for n in lengths]
         way = " / ".join(" ".join(f"{x}{y}" for x, y in stroke) for stroke in points)
         pictures.extend(strokes.ink(strokes.write(way, 4, rng), rng))  # four hands write it
+    return np.stack(pictures[:count])
+
+
+def signs(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Three to five short strokes, most of them level or upright, as the characters of many scripts are built."""
+    pictures = []
+    while len(pictures) < count:
+        parts = []
+        for _ in range(rng.integers(3, 6)):
+            x, y = rng.integers(0, 4, 2)
+            points = [(x, y)]
+            for _ in range(rng.choice([1, 1, 2])):
+                level = rng.random()
+                x = x if level < 0.4 else rng.integers(0, 4)
+                y = y if level > 0.6 else rng.integers(0, 4)
+                points.append((x, y))
+            corner = 2 if rng.random() < 0.7 else 1
+            parts.append(" ".join(f"{3 * x}{3 * y}" for x, y in [points[0], *points[1:-1] * corner, points[-1]]))
+        pictures.extend(strokes.ink(strokes.write(" / ".join(parts), 4, rng), rng))  # four hands write it
     return np.stack(pictures[:count])
 
 
@@ -129,22 +150,22 @@ def _grey(values: np.ndarray) -> np.ndarray:
 
 def _noise(rng: np.random.Generator) -> np.ndarray:
     kinds = (
-        rng.random((SIDE, SIDE)),
-        (rng.random((SIDE, SIDE)) < rng.uniform(0.02, 0.6)),
-        rng.normal(0.4, 0.3, (SIDE, SIDE)),
+        rng.random((IMAGE_SIZE, IMAGE_SIZE)),
+        (rng.random((IMAGE_SIZE, IMAGE_SIZE)) < rng.uniform(0.02, 0.6)),
+        rng.normal(0.4, 0.3, (IMAGE_SIZE, IMAGE_SIZE)),
     )
     return _grey(255 * kinds[rng.integers(3)])
 
 
 def _cloud(rng: np.random.Generator) -> np.ndarray:
-    cloud = cv2.GaussianBlur(rng.normal(0, 1, (SIDE, SIDE)), (0, 0), rng.uniform(0.6, 5))
+    cloud = cv2.GaussianBlur(rng.normal(0, 1, (IMAGE_SIZE, IMAGE_SIZE)), (0, 0), rng.uniform(0.6, 5))
     cloud /= cloud.std()
     return _grey(255 * (cloud > rng.uniform(-0.5, 1.5)) if rng.random() < 0.6 else 70 * cloud + rng.uniform(0, 128))
 
 
 def _waves(rng: np.random.Generator) -> np.ndarray:
     """A grating; of long waves a gradient, of very long ones an even grey."""
-    y, x = np.mgrid[:SIDE, :SIDE]
+    y, x = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
     turn, pitch = rng.uniform(0, np.pi), np.exp(rng.uniform(-4, 0.5))
     waves = np.sin(pitch * (np.cos(turn) * x + np.sin(turn) * y) + rng.uniform(0, 2 * np.pi))
     return _grey(255 * (waves > rng.uniform(-0.6, 0.6)) if rng.random() < 0.5 else rng.uniform(0, 128) * (1 + waves))
@@ -152,7 +173,7 @@ def _waves(rng: np.random.Generator) -> np.ndarray:
 
 def _thing(rng: np.random.Generator) -> np.ndarray:
     """Polygons and ellipses, filled or in outline, some cut out of the others."""
-    field = np.zeros((4 * SIDE, 4 * SIDE), np.uint8)
+    field = np.zeros((4 * IMAGE_SIZE, 4 * IMAGE_SIZE), np.uint8)
     for i in range(rng.integers(1, 6)):
         shade = 0 if i and rng.random() < 0.35 else int(rng.integers(80, 256))
         width = -1 if rng.random() < 0.75 else int(rng.integers(4, 16))
@@ -176,7 +197,7 @@ def _photographed(rng: np.random.Generator) -> np.ndarray:
 
 
 SHAPES: list[Callable[[np.random.Generator], np.ndarray]] = [
-    _noise, _cloud, _waves, _thing, _thing, lambda rng: np.zeros((SIDE, SIDE), np.uint8), _photographed
+    _noise, _cloud, _waves, _thing, _thing, lambda rng: np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), _photographed
 ]  # fmt: skip
 
 
@@ -192,13 +213,14 @@ def outliers(pictures: np.ndarray, labels: np.ndarray, count: int, seed: int) ->
     """
     rng = np.random.default_rng(seed)
     classes = set(labels.astype(str).tolist())
-    made = {pairs: 0.1, turned: 0.08, mixed: 0.07, halves: 0.05}
+    made = {pairs: 0.07, turned: 0.05, mixed: 0.05, halves: 0.03}
     if len(classes) > FEW or classes.isdisjoint(TURNS):
-        made = {pairs: 0.18, mixed: 0.12}
+        made = {pairs: 0.12, mixed: 0.08}
     others = [
+        letters(round(0.4 * count), rng, classes),
         scribbles(round(0.2 * count), rng),
-        letters(round(0.35 * count), rng, classes),
-        shapes(round(0.15 * count), rng),
+        signs(max(1, round(0.15 * count)), rng),
+        shapes(round(0.05 * count), rng),
     ]
     others += [kind(pictures, labels, max(1, round(share * count)), rng) for kind, share in made.items()]
     return np.concatenate(others)

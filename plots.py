@@ -22,7 +22,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from disk import writing
 from pictures import Sample
-from preprocess import plain
+from pipeline.preprocessing.photo import as_uint8
 
 TRAIN, VALID, TEST = "tab:blue", "tab:green", "tab:red"
 DPI = 130  # a 10 inch figure is 1300 pixels wide: sharp at README size, some 100 kB
@@ -100,7 +100,7 @@ def handwriting(samples: Sequence[Sample], answers: pd.DataFrame, title: str) ->
 
 def thumb(picture: np.ndarray, side: int) -> np.ndarray:
     """Any picture, blue, green, red, as (at most side, at most side, 3) uint8 red, green, blue, for display."""
-    picture = plain(picture)
+    picture = as_uint8(picture)
     scale = side / max(picture.shape[:2])
     size = [max(1, round(length * scale)) for length in picture.shape[1::-1]]
     picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)

@@ -15,7 +15,7 @@ from torch.fx import Interpreter, Node, symbolic_trace
 import training
 from augment import PAPER
 from loaders import Split
-from preprocess import SIDE
+from pipeline.preprocessing.mnist_format import IMAGE_SIZE
 
 BATCH = 250  # pictures: larger ones leave the processor's cache
 RUBBER = 5  # pixels, the side of the square that occlusion rubs out
@@ -30,7 +30,7 @@ class Stages:
 
     def __init__(self, model: nn.Module):
         self.traced = symbolic_trace(model.eval())  # shares the weights
-        walk = self._walk(next(model.parameters()).new_zeros(1, 1, SIDE, SIDE))
+        walk = self._walk(next(model.parameters()).new_zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))
         self.layers, self.convolutions = [], []  # names, in the order of the way
         self.steps = {}  # `after conv1` -> what is done to the layer's values until then, as `max_pool2d, relu`
         self._nodes = {}
@@ -112,11 +112,11 @@ def receptive_field(model: nn.Module, layer: str) -> np.ndarray:
     Found by experiment: a NaN reaches whatever looks at it, through any convolution and any pooling. In float64, for
     which torch has no fast algorithm that looks at neighbours too. Columns see as rows do.
     """
-    lines = torch.zeros(SIDE, 1, SIDE, SIDE, dtype=torch.float64)
-    lines[range(SIDE), :, range(SIDE)] = torch.nan  # one row in each picture
+    lines = torch.zeros(IMAGE_SIZE, 1, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.float64)
+    lines[range(IMAGE_SIZE), :, range(IMAGE_SIZE)] = torch.nan  # one row in each picture
     values = Stages(copy.deepcopy(model).cpu().double()).values(lines)[layer]
     seen = values.isnan().any(dim=(1, 3)).T.numpy()  # (rows of the map, rows of the picture)
-    return np.stack([seen.argmax(1), SIDE - seen[:, ::-1].argmax(1)], axis=1)
+    return np.stack([seen.argmax(1), IMAGE_SIZE - seen[:, ::-1].argmax(1)], axis=1)
 
 
 def patches(images: torch.Tensor, places: torch.Tensor, field: np.ndarray) -> np.ndarray:
@@ -151,10 +151,10 @@ def switched_off(stages: Stages, layer: str, split: Split) -> np.ndarray:
 
 def rubbed_out(image: torch.Tensor) -> torch.Tensor:
     """(1, 28, 28) -> (784, 1, 28, 28): a square of paper around each pixel in turn, as if with a rubber."""
-    at = torch.arange(SIDE, device=image.device)
+    at = torch.arange(IMAGE_SIZE, device=image.device)
     near = (at[:, None] - at).abs() <= RUBBER // 2  # (28, 28): is a row within the square around another
     square = near[:, None, :, None] & near[None, :, None, :]  # (28, 28, 28, 28): centre, then pixel
-    return torch.where(square.view(SIDE**2, 1, SIDE, SIDE), PAPER, image)
+    return torch.where(square.view(IMAGE_SIZE**2, 1, IMAGE_SIZE, IMAGE_SIZE), PAPER, image)
 
 
 def occlusion(model: nn.Module, image: torch.Tensor) -> torch.Tensor:
@@ -166,7 +166,7 @@ def occlusion(model: nn.Module, image: torch.Tensor) -> torch.Tensor:
     touched = (rubbed != image).flatten(1).any(1)  # the rest is paper on paper
     outputs = training.predict(model, image[None]).repeat(len(rubbed), 1)
     outputs[touched] = training.predict(model, rubbed[touched])
-    return outputs.view(SIDE, SIDE, -1).cpu()
+    return outputs.view(IMAGE_SIZE, IMAGE_SIZE, -1).cpu()
 
 
 def log_odds(log_probabilities: torch.Tensor) -> torch.Tensor:

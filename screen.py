@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from experiment import Failure
 from handwriting import UNCLEAR
-from preprocess import Box
+from pipeline.preprocessing.segmentation import Box
 from skeletons import GREEK
 from steady import Reading
 

@@ -17,7 +17,9 @@ from torch import nn
 import augment
 import loaders
 from handwriting import SURE, TURN, UNCLEAR
-from preprocess import SIDE, Box, find_glyph
+from pipeline.preprocessing.mnist_format import IMAGE_SIZE
+from pipeline.preprocessing.photo import find_character
+from pipeline.preprocessing.segmentation import Box
 
 KEPT = 0.8  # confidence down to which an answer that was given stays
 MOMENT = 0.3  # seconds of frames that are averaged
@@ -44,7 +46,7 @@ class Reading:
     likeliest: list[tuple[str, float]]  # the three likeliest classes and their probabilities, averaged likewise
 
 
-NOTHING = Reading(np.zeros((SIDE, SIDE), np.uint8), (0, 0, 0, 0), "", 0.0, [])
+NOTHING = Reading(np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), (0, 0, 0, 0), "", 0.0, [])
 
 
 class Steady:
@@ -68,7 +70,7 @@ class Steady:
         if self._changed(sight):
             self.since = time
             return self.forget()
-        character = find_glyph(sight)
+        character = find_character(sight)
         x, y, width, height = character.box
         side = len(sight)
         if max(width, height) <= SMALL * side:
@@ -80,7 +82,7 @@ class Steady:
             self.said.clear()
             self.since, self.label = time, ""
         turn = LOOKS[self.frames % len(LOOKS)]
-        self.said.append((time, turn, self._look(character.picture, turn)))
+        self.said.append((time, turn, self._look(character.image, turn)))
         while abs(time - self.said[0][0]) > MOMENT:  # a video that was frozen goes back a little
             self.said.popleft()
         probabilities = self._averaged()
@@ -91,7 +93,7 @@ class Steady:
             sure = confidence > (KEPT if name == self.label else SURE)
             self.label = name if sure else UNCLEAR
         box = tuple(round(length * len(crop) / side) for length in character.box)
-        return Reading(character.picture, box, self.label, confidence, likeliest)
+        return Reading(character.image, box, self.label, confidence, likeliest)
 
     def forget(self) -> Reading:
         """There is nothing to read for now, and what was is over."""

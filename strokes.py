@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from preprocess import BOX, SIDE, center_ink
+from pipeline.preprocessing.mnist_format import BOX_SIZE, IMAGE_SIZE, center_ink
 from skeletons import DIGITS, SKELETONS
 
 ZOOM = 2.4  # pixels of the paper for each of MNIST's; a whole number would leave only a few grey values
@@ -87,12 +87,12 @@ def ink(strokes: list[np.ndarray], rng: np.random.Generator, spread: float = SPR
     width = np.clip(PEN * np.exp(spread * rng.standard_normal(len(path))), 1.2, 6)
     pressure = np.exp(0.25 * rng.standard_normal((len(path), 4, 4)))
     radii = (ZOOM / 2 * width[:, None, None] * pressure).astype(np.float32)
-    scale = ZOOM * (BOX - width) / (high - low).max(1)
+    scale = ZOOM * (BOX_SIZE - width) / (high - low).max(1)
     shift = PAPER / 2 - scale[:, None] * (low + high) / 2
     strokes = [scale[:, None, None] * stroke + shift[:, None] for stroke in strokes]
     strokes = [np.rint(stroke * 2**SUBPIXEL).astype(np.int32) for stroke in strokes]
 
-    pictures = np.empty((len(path), SIDE, SIDE), np.uint8)
+    pictures = np.empty((len(path), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for i in range(len(path)):
         paper = np.full((PAPER, PAPER), 255, np.uint8)
         cv2.polylines(paper, [stroke[i] for stroke in strokes], isClosed=False, color=0, shift=SUBPIXEL)
@@ -116,7 +116,7 @@ def draw(names: Sequence[str], seed: int, rare: bool = False) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     names = np.asarray(names)
-    pictures = np.empty((len(names), SIDE, SIDE), np.uint8)
+    pictures = np.empty((len(names), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for name in np.unique(names):
         frequencies, ways = zip(*SKELETONS[name], strict=True)
         frequencies = np.ones(len(ways)) if rare else np.array(frequencies)

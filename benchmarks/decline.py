@@ -24,7 +24,7 @@ import loaders
 import models
 import training
 from benchmarks import results
-from preprocess import photo_to_mnist
+from pipeline.preprocessing.photo import photo_to_mnist
 
 COUNT = 1000  # pictures of each kind
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"

@@ -26,7 +26,7 @@ from PIL import Image
 import disk
 import live_detect
 import paper
-import preprocess
+import pipeline.preprocessing.photo as photo_reading
 import scenery
 import screen
 from benchmarks import results
@@ -37,7 +37,8 @@ from keys import Keys
 from live import Live
 from loaders import normalise
 from models import DIGITS
-from pictures import read_folder, read_picture
+from pictures import read_folder
+from pipeline.preprocessing.image_files import read_image
 
 STAGE = 480  # pixels: the part of the frame, around the box, in which things happen
 BOX = 360  # pixels
@@ -134,8 +135,8 @@ def held(page: np.ndarray, scene: Scene, rng: np.random.Generator) -> Iterator[M
 
 def on_page(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The character of a picture, cut out of it and at most 400 pixels long, in the middle of a page of its colour."""
-    picture = preprocess.plain(picture)
-    x, y, width, height = preprocess.find_glyph(picture).box
+    picture = photo_reading.as_uint8(picture)
+    x, y, width, height = photo_reading.find_character(picture).box
     room = round(0.2 * max(width, height))
     picture = picture[max(0, y - room) : y + height + room, max(0, x - room) : x + width + room]
     picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture
@@ -160,7 +161,7 @@ def drawn_pages(names: list[str], count: int, seed: int) -> Iterator[tuple[str, 
 def real_pages(folder: Path, names: list[str], seed: int) -> Iterator[tuple[str, np.ndarray]]:
     samples, _ = read_folder(folder, names)
     for i, sample in enumerate(samples):
-        yield sample.label, on_page(read_picture(sample.file), np.random.default_rng([seed, i]))
+        yield sample.label, on_page(read_image(sample.file), np.random.default_rng([seed, i]))
 
 
 def measure(pages: Iterator[tuple[str, np.ndarray]], lives: dict[str, Live], seed: int) -> list[dict]:

@@ -250,7 +250,7 @@ def nasty(good: dict[str, dict[str, bytes]]) -> dict[str, dict[str, bytes]]:
 # what reads them
 
 
-def read_picture(path: Path, good: dict[str, bytes], labels: tuple[str, ...] = ("3",)) -> None:
+def read_image(path: Path, good: dict[str, bytes], labels: tuple[str, ...] = ("3",)) -> None:
     """A picture of one character, or, where nothing says so, a page of many."""
     samples, faults = read_folder(path, labels)
     assert all(sample.picture.shape == (28, 28) and sample.picture.dtype == np.uint8 for sample in samples)
@@ -291,8 +291,8 @@ def read_idx(path: Path, good: dict[str, bytes]) -> None:
 
 
 READERS: dict[str, tuple[str, float, Callable]] = {  # -> the good files they read, their share of the bad ones, how
-    "pictures": ("pictures", 0.27, read_picture),
-    "pages": ("pictures", 0.02, functools.partial(read_picture, labels=())),
+    "pictures": ("pictures", 0.27, read_image),
+    "pages": ("pictures", 0.02, functools.partial(read_image, labels=())),
     "weights": ("weights", 0.25, read_weights),
     "checkpoints": ("weights", 0.2, read_checkpoint),
     "idx": ("idx", 0.25, read_idx),

@@ -22,9 +22,10 @@ import torch
 import handwriting
 import models
 import paper
-import preprocess
+import pipeline.preprocessing.photo as photo_reading
 from benchmarks import results
-from pictures import read_folder, read_picture
+from pictures import read_folder
+from pipeline.preprocessing.image_files import read_image
 
 PHOTOS, SHEETS = 300, 60
 PENS = ["pencil", "blue ballpoint", "black ballpoint", "red ballpoint", "felt pen", "marker"]
@@ -84,7 +85,7 @@ def sheets() -> dict:
             pen=str(rng.choice(PENS)), gap=float(rng.choice([0.06, 0.15, 0.25])),
         )  # fmt: skip
         picture, boxes = paper.photograph(rows, 20_000 + i, conditions)
-        read = [character.box for character in preprocess.find_glyphs(picture)]
+        read = [character.box for character in photo_reading.find_characters(picture)]
         hits = [[j for j, box in enumerate(read) if overlap(box, truth) > 0.5] for truth in boxes]
         order = [hit[0] for hit in hits if hit]
         characters += len(boxes)
@@ -102,18 +103,18 @@ def main(folder: str = "", *weights: str) -> None:
     large = paper.Conditions(size=(4000, 3000), pen="blue ballpoint", pattern="squared", fill=0.9, noise=3)
     sheet, _ = paper.photograph(["0123456789"] * 6, 2, large)
     summary = {
-        "crop_300_ms": milliseconds(lambda: preprocess.photo_to_mnist(crop), 200),
-        "sheet_12_megapixels_ms": milliseconds(lambda: preprocess.find_glyphs(sheet), 7),
-        "sheet_characters": len(preprocess.find_glyphs(sheet)),
+        "crop_300_ms": milliseconds(lambda: photo_reading.photo_to_mnist(crop), 200),
+        "sheet_12_megapixels_ms": milliseconds(lambda: photo_reading.find_characters(sheet), 7),
+        "sheet_characters": len(photo_reading.find_characters(sheet)),
     }
     results.write("sheets", summary | sheets(), [])
     if not folder:
         return
     samples, _ = read_folder(Path(folder), models.DIGITS)
     real = [sample.picture for sample in samples], [sample.label for sample in samples]
-    plain_real = [plain_way(preprocess.plain(read_picture(sample.file))) for sample in samples]
+    plain_real = [plain_way(photo_reading.as_uint8(read_image(sample.file))) for sample in samples]
     photos, labels = drawn()
-    read, plain = ([way(photo) for photo in photos] for way in (preprocess.photo_to_mnist, plain_way))
+    read, plain = ([way(photo) for photo in photos] for way in (photo_reading.photo_to_mnist, plain_way))
     rows = []
     for path in weights:
         model = models.load(Path(path), models.MnistNet, "train_mnist.py")

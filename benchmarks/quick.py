@@ -23,7 +23,7 @@ import models
 import train_mnist
 import training
 from benchmarks import results
-from preprocess import MEAN, STD
+from pipeline.preprocessing.mnist_format import MEAN, STD
 
 SEEDS, TEXTBOOK_RUNS, THREADS, TARGET = 10, 3, 2, 99.0
 

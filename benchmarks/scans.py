@@ -14,7 +14,7 @@ import torch
 
 import handwriting
 import models
-import preprocess
+import pipeline.preprocessing.photo as photo_reading
 from benchmarks import results
 from pictures import read_folder
 
@@ -54,7 +54,7 @@ def main(folder: Path, weights: list[Path]) -> None:
         for kind, spoiled in KINDS.items():
             rng = np.random.default_rng(0)
             pictures = [
-                preprocess.photo_to_mnist(scan(sample.picture, rng.choice(samples).picture, spoiled, rng))
+                photo_reading.photo_to_mnist(scan(sample.picture, rng.choice(samples).picture, spoiled, rng))
                 for sample in samples
             ]
             table = handwriting.answer(model, pictures)

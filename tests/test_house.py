@@ -6,10 +6,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"calm", "weights"},
-    {"experiment", "claims", "rules", "muon", "scenery", "skeletons", "kernels"},
-    {"disk", "ink", "patience"},
-    {"models", "film", "glyphs"},
-    {"preprocess"},
+    {"experiment", "claims", "muon", "scenery", "skeletons", "kernels"},
+    {"disk", "patience"},
+    {"models", "film"},
     {"strokes", "augment", "pictures"},
     {"camera"},
     {"loaders", "outliers", "paper"},

@@ -7,7 +7,7 @@ import models
 from keys import Keys
 from paper import photograph
 from pictures import read_folder
-from preprocess import photo_to_mnist
+from pipeline.preprocessing.photo import photo_to_mnist
 from scenery import Conditions
 from skeletons import GREEK
 

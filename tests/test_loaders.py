@@ -14,7 +14,7 @@ from torchvision import datasets, transforms
 import loaders
 import strokes
 from experiment import Failure
-from preprocess import MEAN, STD
+from pipeline.preprocessing.mnist_format import MEAN, STD
 
 
 @pytest.fixture

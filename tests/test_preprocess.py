@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from conftest import REAL
 
-from preprocess import center_ink, photo_to_mnist
+from pipeline.preprocessing.mnist_format import center_ink
+from pipeline.preprocessing.photo import photo_to_mnist
 
 
 def test_mnist_digits_stay_as_they_are(digits):

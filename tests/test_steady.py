@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch import nn
 
-import preprocess
+import pipeline.preprocessing.photo as photo_reading
 import steady
 from handwriting import SURE, UNCLEAR
 from paper import photograph
-from preprocess import photo_to_mnist
+from pipeline.preprocessing.photo import photo_to_mnist
 from scenery import Conditions
 from steady import Steady
 
@@ -118,14 +118,14 @@ def test_what_moves_is_not_read():
 @pytest.mark.parametrize("faint, label", [(8, "a"), (20, "")])
 def test_a_strokes_end_may_come_and_go_but_not_half_a_stroke(faint, label, monkeypatch):
     """The upper side of the ink jumps by so many pixels of 160 from frame to frame, the others stay."""
-    character = steady.find_glyph(page())
+    character = steady.find_character(page())
     heights = iter(range(1000))
 
     def found(sight):
         lost = faint if next(heights) % 2 else 0
-        return preprocess.Character((60, 50 + lost, 40, 60 - lost), character.picture)
+        return photo_reading.Character((60, 50 + lost, 40, 60 - lost), character.image)
 
-    monkeypatch.setattr(steady, "find_glyph", found)
+    monkeypatch.setattr(steady, "find_character", found)
     assert read(Steady(Sayer()), [page()] * 20)[-1].label == label
 
 

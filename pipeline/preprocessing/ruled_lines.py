@@ -10,20 +10,12 @@ from functools import cache
 import cv2
 import numpy as np
 
+from pipeline.preprocessing.mnist_format import components, square
+
 LENGTH = 0.15  # of the picture's side: over this length a printed line is straight
 SPAN = 0.6  # of the picture's side: one line at least is as long
 TURN = 11  # degrees, either way
 WIDTH = 0.03  # of the longer side, at the most
-
-
-def components(mask: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    """The connected parts of a mask, as from cv2.connectedComponentsWithStats, in a third of its default's time."""
-    return cv2.connectedComponentsWithStatsWithAlgorithm(mask, 8, cv2.CV_32S, cv2.CCL_BBDT)
-
-
-def square(side: float) -> np.ndarray:
-    """The kernel of a morphology: so many pixels wide and high, or one more, since that is an odd number."""
-    return np.ones((int(side) | 1, int(side) | 1), np.uint8)
 
 
 def without_rules(mask: np.ndarray, scale: float) -> np.ndarray:

@@ -1,0 +1,104 @@
+"""The way from any image to what the networks were trained on, the same for a file, a sheet and a camera.
+
+image -> gray -> ink -> without printed lines -> the character, or all of them -> 28x28 images as MNIST has them
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pipeline.preprocessing.binarization import PHOTO, SHEET, Ink, Scale, find_ink, is_dark_on_light, to_gray
+from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink, character_to_mnist
+from pipeline.preprocessing.ruled_lines import without_rules
+from pipeline.preprocessing.segmentation import Box, Glyph, all_characters, is_single, isolate, main_character
+
+
+@dataclass
+class Character:
+    """One character found on an image."""
+
+    box: Box  # of its ink, in pixels of the image; of width 0 where there is none
+    image: np.ndarray  # (28, 28) uint8, what the network should see
+
+
+def photo_to_mnist(photo: np.ndarray) -> np.ndarray:
+    """What the network should see of an image that shows one character.
+
+    Args:
+        photo: (H, W), (H, W, 1), (H, W, 3) blue, green, red, or (H, W, 4) with opacity; uint8, or any other type:
+            uint16 and float are taken from their least to their greatest value.
+
+    Returns:
+        (28, 28) uint8, as MNIST has it: light ink on black, the longer side 20, the center of mass on (14, 14), the
+        stroke no thinner than MNIST's thin ones. An image that is like this already, such as a digit of MNIST, comes
+        out as it went in. Black where there is no ink.
+    """
+    return find_character(photo).image
+
+
+def find_character(photo: np.ndarray) -> Character:
+    """What photo_to_mnist finds, and where on the photo it is."""
+    photo = as_uint8(photo)
+    if photo.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE):
+        gray = photo if photo.ndim == 2 else photo[:, :, 0]
+        is_gray = photo.ndim == 2 or (photo == gray[:, :, None]).all()
+        if is_gray and np.array_equal(center_ink(gray), gray):
+            return Character(cv2.boundingRect(gray), gray.copy())  # it has been through all this before
+    ink = _ink(photo, PHOTO)
+    glyph = main_character(ink)
+    return _character(ink, glyph) if glyph else Character((0, 0, 0, 0), np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8))
+
+
+def find_characters(photo: np.ndarray) -> list[Character]:
+    """The characters on a photograph of a whole sheet, in reading order; what the border cuts is left out.
+
+    Args:
+        photo: as for photo_to_mnist.
+    """
+    photo = as_uint8(photo)
+    if is_single(_ink(photo, PHOTO)) and (character := find_character(photo)).image.any():
+        return [character]
+    ink = _ink(photo, SHEET)
+    characters = [_character(ink, glyph) for glyph in all_characters(ink)]
+    return [character for character in characters if character.image.any()]
+
+
+def _ink(photo: np.ndarray, scale: Scale) -> Ink:
+    """The ink of (H, W) or (H, W, 3) uint8, printed lines removed."""
+    gray, factor = to_gray(photo, scale)
+    ink = find_ink(gray, is_dark_on_light(gray, scale), factor, scale)
+    ink.mask = without_rules(ink.mask, factor)
+    return ink
+
+
+def _character(ink: Ink, glyph: Glyph) -> Character:
+    x, y, width, height = glyph.box
+    floor = float(ink.floor[y + height // 2, x + width // 2])
+    image = character_to_mnist(isolate(ink, glyph), max(width, height), floor / 2)
+    left, top, right, bottom = (round(side / ink.scale) for side in (x, y, x + width, y + height))
+    return Character((left, top, max(1, right - left), max(1, bottom - top)), image)
+
+
+def as_uint8(photo: np.ndarray) -> np.ndarray:
+    """Any array of pixels as (H, W) or (H, W, 3) uint8, what is transparent filled with paper."""
+    if photo.ndim not in (2, 3) or not photo.size or (photo.ndim == 3 and photo.shape[2] not in (1, 2, 3, 4)):
+        raise ValueError(f"not an image: an array of shape {photo.shape}")
+    if photo.dtype != np.uint8:
+        finite = [np.nan_to_num(band, posinf=0, neginf=0) for band in _bands(photo)]
+        low, high = min(float(band.min()) for band in finite), max(float(band.max()) for band in finite)
+        scale = 255 / max(high - low, 1e-12)
+        photo = np.concatenate([np.rint((band.astype(float) - low) * scale).astype(np.uint8) for band in finite])
+    if photo.ndim == 3 and photo.shape[2] in (2, 4):
+        layers = [(band[:, :, :-1], band[:, :, -1:].astype(np.float32) / 255) for band in _bands(photo)]
+        weight = sum(float(opacity.sum()) for _, opacity in layers) * (photo.shape[2] - 1)
+        seen = sum(float((color * opacity).sum()) for color, opacity in layers) / max(1, weight)
+        paper = 255 if seen < 128 else 0  # ink was drawn to be seen
+        blend = [np.rint(color * opacity + paper * (1 - opacity)).astype(np.uint8) for color, opacity in layers]
+        photo = np.concatenate(blend)
+    return np.ascontiguousarray(photo[:, :, 0] if photo.ndim == 3 and photo.shape[2] == 1 else photo)
+
+
+def _bands(photo: np.ndarray) -> list[np.ndarray]:
+    """Some rows at a time, so that a phone's largest photo fits into memory as floats."""
+    return np.array_split(photo, min(len(photo), 1 + photo.size // 2**22))

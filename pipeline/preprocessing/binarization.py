@@ -18,7 +18,7 @@ class Scale:
     """At which size an image is looked at, and how thick its pens may be."""
 
     min_side: int  # pixels, the least longer side: smaller images are enlarged
-    max_side: int  # pixels, the greatest: larger ones are reduced
+    max_side: int  # pixels, about the greatest: larger ones are reduced
     # shares of the longer side
     max_pen_width: float  # what is wider is background
     window: float  # in which the contrast of strokes is compared: wider than most strokes
@@ -32,7 +32,8 @@ REDUCED_WINDOW = 35  # pixels that the surroundings measure on the reduced image
 MIN_CONTRAST = 20  # of 255: less is no ink
 NOISE_SPREAD = 3  # times the difference between the 10th and 50th percentile of contrast, above the latter, is no ink
 NOISE_FACTOR = 3  # times the median contrast nearby is no ink where noise is local
-FAINT = 0.45  # of the strongest ink: parts with less contrast on average are shadows, or shine through the paper
+STRONGEST = 0.95  # the twentieth part of the ink that is strongest is as strong as ink can be
+FAINT = 0.45  # of that contrast: parts with less on average are no ink
 
 
 @dataclass
@@ -49,7 +50,8 @@ class Ink:
 def to_gray(image: np.ndarray, scale: Scale) -> tuple[np.ndarray, float]:
     """(H, W) or (H, W, 3) uint8 -> (h, w) uint8, at the scale, in the color that shows the ink best; and its scale."""
     longer = max(image.shape[:2])
-    factor = min(max(longer, scale.min_side), scale.max_side) / longer
+    # by a whole number, which is sharp, and fast
+    factor = max(1, scale.min_side / longer) / max(1, round(longer / scale.max_side))
     image = resize(image, factor, cv2.INTER_CUBIC)
     if image.ndim == 3:
         image = cv2.transform(image, _color_mixture(_reduced(image, scale)))
@@ -107,17 +109,28 @@ def find_ink(gray: np.ndarray, is_dark: bool, factor: float, scale: Scale) -> In
     background = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, square(scale.max_pen_width * longer))
     contrast = 255 - cv2.divide(gray, cv2.max(background, 1), scale=255)
 
-    counts = np.cumsum(np.bincount(contrast.ravel(), minlength=256))
+    counts = np.cumsum(cv2.calcHist([contrast], [0], None, [256], [0, 256]))
     low, middle = np.searchsorted(counts, (0.1 * contrast.size, 0.5 * contrast.size))
     floor = np.full_like(contrast, min(255, max(MIN_CONTRAST, middle + NOISE_SPREAD * (middle - low))))
     if scale.noise_is_local:
         noise = cv2.resize(_paper(_reduced(contrast, scale)), gray.shape[::-1])
         floor = cv2.max(floor, cv2.convertScaleAbs(noise, alpha=NOISE_FACTOR))
     mask = half_peak(contrast, scale.window * longer, floor)
-    counts = np.cumsum(np.bincount(contrast[mask > 0], minlength=256))
-    strength = np.searchsorted(counts, 0.95 * counts[-1])  # the 20th part of the ink is as strong or stronger
-    count, names, boxes, _ = components(mask)
-    means = np.bincount(names.ravel(), contrast.ravel(), minlength=count) / np.maximum(1, boxes[:, cv2.CC_STAT_AREA])
-    is_kept = means >= FAINT * strength
-    is_kept[0] = False
-    return Ink(is_kept[names].astype(np.uint8), contrast, background, floor, factor)
+    return Ink(_without_faint_parts(mask, contrast), contrast, background, floor, factor)
+
+
+def _without_faint_parts(mask: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+    """The mask without parts that are shadows, or that shine through the paper."""
+    counts = np.cumsum(cv2.calcHist([contrast], [0], mask, [256], [0, 256]))
+    strength = np.searchsorted(counts, STRONGEST * counts[-1])
+    count, names, _, _ = components(mask)
+    is_kept = mean_contrast(contrast, mask, names, count) >= FAINT * strength
+    return mask if is_kept.all() else np.append(0, is_kept).astype(np.uint8)[names]
+
+
+def mean_contrast(contrast: np.ndarray, mask: np.ndarray, names: np.ndarray, count: int) -> np.ndarray:
+    """(count - 1,) float, of each connected part of the mask; `names` as from `components`."""
+    there = np.flatnonzero(mask)  # a small part of all pixels
+    inked = names.ravel()[there]
+    total = np.bincount(inked, contrast.ravel()[there], minlength=count)
+    return total[1:] / np.maximum(1, np.bincount(inked, minlength=count)[1:])

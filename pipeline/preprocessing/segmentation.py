@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.preprocessing.binarization import Ink
+from pipeline.preprocessing.binarization import Ink, mean_contrast
 from pipeline.preprocessing.mnist_format import components, square
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
@@ -34,23 +34,22 @@ class Components:
 
     def __init__(self, ink: Ink):
         count, self.names, boxes, centers = components(ink.mask)  # names: (H, W), 0 is paper
-        self.x, self.y, self.width, self.height, self.area = boxes[1:].T
+        boxes, self.center = boxes[1:], centers[1:]
+        self.contrast = mean_contrast(ink.contrast, ink.mask, self.names, count)
+        self.x, self.y, self.width, self.height, self.area = boxes.T
         self.right, self.bottom = self.x + self.width, self.y + self.height
         self.size = np.maximum(self.width, self.height)
-        self.center = centers[1:]
         height, width = ink.mask.shape
         touches = np.array([self.x <= 0, self.right >= width, self.y <= 0, self.bottom >= height])
         self.is_cut = touches.any(0)
         self.is_across = touches[:2].all(0) | touches[2:].all(0)
-        total = np.bincount(self.names.ravel(), ink.contrast.ravel(), minlength=count)
-        self.contrast = total[1:] / np.maximum(1, self.area)
 
     def __len__(self) -> int:
         return len(self.area)
 
     def mask(self, chosen: np.ndarray) -> np.ndarray:
         """(H, W) uint8, 1 where the chosen parts, (N,) bool, have ink."""
-        return np.append(False, chosen)[self.names].astype(np.uint8)
+        return np.append(0, chosen).astype(np.uint8)[self.names]
 
 
 @dataclass
@@ -106,8 +105,11 @@ def _joined(parts: Components, main: int) -> np.ndarray:
         is_near = np.any([(size >= least) & (distance <= most) for least, most in STROKE_REACH], axis=0)
         (least, most), reach = COMPANION_SIZE, COMPANION_REACH
         is_near |= (size > least) & (size < most) & (distance < reach)
-        touched = np.bincount(parts.names[cv2.dilate(parts.mask(chosen), ellipse) > 0], minlength=len(parts) + 1)[1:]
-        joining = (is_near & may_come_near | (touched > 0) & may_join) & ~chosen
+        joining = is_near & may_come_near & ~chosen
+        undecided = may_join & ~chosen & ~joining & (distance <= GAP)
+        if undecided.any():  # their boxes are as near; is the ink?
+            touched = parts.names[cv2.dilate(parts.mask(chosen), ellipse) > 0]
+            joining |= undecided & (np.bincount(touched, minlength=len(parts) + 1)[1:] > 0)
         if not joining.any():
             return chosen
         chosen |= joining

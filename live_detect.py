@@ -7,7 +7,7 @@
     python live_detect.py --source film.mp4 --headless     no window: what was read goes into live.csv
     python live_detect.py --record me.mp4          what the window shows, as a video
 
-Write large and dark on plain paper and hold it still in the box. The answer appears above 90 % confidence, else
+Write large and dark on plain paper and hold it still in the box. The answer appears above 80 % confidence, else
 `unclear`; over an empty box nothing. Keys: m digits, g Greek letters, t the other Greek network, + and - the size of
 the box, space freezes, s saves the crop and asks for its name, f frame rate and latency, h all keys, q or Esc quits.
 

@@ -21,7 +21,7 @@ from pipeline.preprocessing.mnist_format import IMAGE_SIZE
 from pipeline.preprocessing.photo import find_character
 from pipeline.preprocessing.segmentation import Box
 
-KEPT = 0.8  # confidence down to which an answer that was given stays
+KEPT = 0.7  # confidence down to which an answer that was given stays
 MOMENT = 0.3  # seconds of frames that are averaged
 LEAST = 8  # frames before anything is said; of a slow camera those of a moment
 LOOKS = 0, -TURN, TURN, -2 * TURN, 2 * TURN  # degrees, one after the other

@@ -33,12 +33,12 @@ from experiment import option
 from pictures import read_folder
 from training import Recipe
 
-DRAWN = 1 / 3  # digits drawn in rare hands, for each outlier
+DRAWN = 1.2  # digits drawn in rare hands, for each outlier
 
 PRESETS = {
     "best": Recipe(
         epochs=15, batch_size=256, optimizer="muon", learning_rate=0.05, momentum=0.85, weight_decay=0.05,
-        schedule="one-cycle", dropout=0.0, batch_norm=2, augment=1.0, decline=0.35, average=0.3,
+        schedule="one-cycle", dropout=0.0, batch_norm=2, augment=1.0, decline=0.4, smoothing=0.02, average=0.5,
     ),
     "quick": Recipe(
         epochs=1, batch_size=128, optimizer="muon", learning_rate=0.06, momentum=0.6,
@@ -53,7 +53,7 @@ class Config(experiment.Common, Recipe):
     preset: str = option("best", "a recipe; any flag overrides it; defaults shown are of best", choices=tuple(PRESETS))
     dataset: str = option("auto", "auto draws digits where MNIST cannot be had", choices=("auto", "mnist", "synthetic"))
     handwritten: Path = option(Path("handwritten/digits"), "your own digits: a picture, a folder, a sheet of many")
-    outliers: int = option(18_000, "pictures of no digit among the training ones, if --decline is above 0", least=0)
+    outliers: int = option(10_000, "pictures of no digit among the training ones, if --decline is above 0", least=0)
     output_dir: Path = option(Path("outputs/train_mnist"), "where the files go")
     resume: bool = option(False, "go on with a run that was stopped, given the same flags")
     skip_training: bool = option(False, "load the saved weights and do everything after training")

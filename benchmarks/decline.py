@@ -3,7 +3,7 @@
     DATA_DIR=... python -m benchmarks.decline outputs/benchmarks/best/*/model.pt
 
 Writes benchmarks/results/decline.json. For each set of weights and each kind: the share answered, that is with more
-than 90 % confidence, and the share above the confidence that 95 % of validation digits pass (FPR at 95 % recall).
+than 80 % confidence, and the share above the confidence that 95 % of validation digits pass (FPR at 95 % recall).
 Letters are printed ones of matplotlib's own fonts, turned, slanted and bent; those in a digit's shape are left out.
 """
 

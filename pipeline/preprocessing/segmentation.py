@@ -18,7 +18,7 @@ Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 CUT_WEIGHT, ACROSS_WEIGHT = 0.12, 0.02  # of a part that touches the border, and of one that touches opposite borders
 CORNER_WEIGHT = 0.5  # of a part in the corner, against one in the middle
 # parts of at least such a size, no further away than this, are strokes of the main one; both are shares of its size
-STROKE_REACH = (0.3, 0.2), (0.1, 0.07), (0.04, 0.03)
+STROKE_REACH = (0.3, 0.2), (0.1, 0.07)
 GAP = 0.04  # of the main part's size: what is as near, from ink to ink, is a piece of the same stroke
 COMPANION_SIZE, COMPANION_REACH = (0.6, 1.6), 0.5  # of a second character beside, likewise
 NARROW = 0.35  # of its length: what is less wide can be the edge of a thing as well as a 1

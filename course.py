@@ -55,7 +55,7 @@ def take(
         row = {"epoch": epoch.number, "examples": epoch.examples}
         row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
         for split, examples in (("valid", data.valid), ("test", data.test)):
-            row[f"{split}_loss"], row[f"{split}_accuracy"] = training.evaluate(epoch.model, examples)
+            row[f"{split}_loss"], row[f"{split}_accuracy"] = training.evaluate(epoch.model, examples, config.smoothing)
         # by the loss, which moves with every example; a count of right answers cannot tell good epochs apart
         if row["valid_loss"] < min((before["valid_loss"] for before in run["history"]), default=math.inf):
             run["best"] = models.pack(epoch.model)

@@ -196,14 +196,18 @@ def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return torch.cat([model(batch) for batch in images.split(batch_size)])
 
 
-def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
+def evaluate(model: nn.Module, split: Split, smoothing: float = 0.0) -> tuple[float, float]:
     """Mean negative log-likelihood, and accuracy in percent, over all examples of the split.
+
+    Args:
+        smoothing: share of each label that is spread over all classes, as a recipe has it: the loss is then what such
+            a recipe makes smaller. Unsmoothed it would be least while the network is still too sure of its answers.
 
     Raises:
         Failure: the loss is infinite or NaN, as after steps that were far too long.
     """
     log_probabilities = predict(model, split.images)
-    loss = F.nll_loss(log_probabilities, split.labels).item()
+    loss = torch.lerp(F.nll_loss(log_probabilities, split.labels), -log_probabilities.mean(), smoothing).item()
     if not math.isfinite(loss):
         raise Failure(f"the loss is {loss}, the network is lost: try a smaller --learning-rate")
     return loss, 100 * (log_probabilities.argmax(1) == split.labels).sum().item() / len(split)

@@ -94,28 +94,6 @@ def one_by_one(source: Source, recipes: dict) -> list[dict]:
     return rows
 
 
-def interval(right: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of Clopper and Pearson, "The use of confidence or fiducial limits", 1934, in percent.
-
-    One-sided where all or none are right, since there is nothing on the other side.
-    """
-
-    def tail(share: float, least: int) -> float:
-        """The probability of at least so many right."""
-        draws = torch.distributions.Binomial(count, torch.tensor(share, dtype=torch.float64))
-        return draws.log_prob(torch.arange(least, count + 1, dtype=torch.float64)).exp().sum().item()
-
-    def solve(least: int, probability: float) -> float:
-        low, high = 0.0, 1.0
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if tail(middle, least) < probability else (low, middle)
-        return 100 * low
-
-    one_sided = 0.05 if right in (0, count) else 0.025
-    return (solve(right, one_sided) if right else 0.0, solve(right + 1, 1 - one_sided) if right < count else 100.0)
-
-
 def main(part: str) -> None:
     source = letters.find(TRAIN, Path(), False)
     if part in ("drawn", "all"):
@@ -126,7 +104,9 @@ def main(part: str) -> None:
         best = {name: (dataclasses.replace(recipe, drawn=500), build) for name, (recipe, build) in best.items()}
         rows = one_by_one(source, best)
         right = {name: sum(row[name] for row in rows) for name in best}
-        summary = {name: {"right": n, "of": len(rows), "interval": interval(n, len(rows))} for name, n in right.items()}
+        summary = {
+            name: {"right": n, "of": len(rows), "interval": results.interval(n, len(rows))} for name, n in right.items()
+        }
         return results.write("greek_one", summary, rows)
     recipe, _ = best["best transfer"]
     for layers in (0, 2):

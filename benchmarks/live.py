@@ -30,7 +30,7 @@ import pipeline.preprocessing.photo as photo_reading
 import scenery
 import screen
 from benchmarks import results
-from benchmarks.photos import plain_way
+from benchmarks.photos import tutorial_way
 from camera import HEIGHT, RATE, WIDTH, Frame
 from handwriting import UNCLEAR
 from keys import Keys
@@ -268,7 +268,7 @@ def report_way(frame: np.ndarray, model: torch.nn.Module) -> np.ndarray:
     """As the report has it: invert, resize, the network, its answer beside the box."""
     crop = frame[screen.box_of(frame, 0.5)]
     with torch.no_grad():
-        said = model(normalise(plain_way(crop)[None]))
+        said = model(normalise(tutorial_way(crop)[None]))
     confidence, answer = said.exp().max(1)
     shown = frame.copy()
     cv2.rectangle(shown, (460, 180), (820, 540), (0, 255, 0), 2)

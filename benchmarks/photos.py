@@ -40,7 +40,7 @@ def milliseconds(action, repeats: int) -> float:
     return statistics.median(times)
 
 
-def plain_way(picture: np.ndarray) -> np.ndarray:
+def tutorial_way(picture: np.ndarray) -> np.ndarray:
     """What the tutorials do."""
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.ndim == 3 else picture
     grey = cv2.resize(grey, (28, 28), interpolation=cv2.INTER_AREA)
@@ -112,9 +112,9 @@ def main(folder: str = "", *weights: str) -> None:
         return
     samples, _ = read_folder(Path(folder), models.DIGITS)
     real = [sample.picture for sample in samples], [sample.label for sample in samples]
-    plain_real = [plain_way(photo_reading.as_uint8(read_image(sample.file))) for sample in samples]
+    plain_real = [tutorial_way(photo_reading.as_uint8(read_image(sample.file))) for sample in samples]
     photos, labels = drawn()
-    read, plain = ([way(photo) for photo in photos] for way in (photo_reading.photo_to_mnist, plain_way))
+    read, plain = ([way(photo) for photo in photos] for way in (photo_reading.photo_to_mnist, tutorial_way))
     rows = []
     for path in weights:
         model = models.load(Path(path), models.MnistNet, "train_mnist.py")

@@ -24,7 +24,7 @@ import plots
 import strokes
 import training
 import transfer_greek
-from benchmarks.greek import interval
+from benchmarks.results import interval
 from pictures import read_folder
 from skeletons import GREEK, SKELETONS
 

@@ -82,17 +82,19 @@ def _color_mixture(image: np.ndarray) -> np.ndarray:
     return np.append(mixture, offset)[None]
 
 
-def is_dark_on_light(gray: np.ndarray, scale: Scale) -> bool:
-    """Is ink darker than paper? It is the side of the local median that differs more, where there are sharp edges.
+def polarity(gray: np.ndarray, scale: Scale) -> float:
+    """How much speaks for ink that is darker than paper: the logarithm of the odds, below 0 where it is lighter.
 
-    What is in the middle counts most, what is at the border, such as the edge of the page, least.
+    Ink is the side of the local median that differs more, where there are sharp edges. What is in the middle counts
+    most, what is at the border, such as the edge of the page, least.
     """
     small = _reduced(gray, scale)
     edges = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, square(3)).astype(np.float32)
     difference = _paper(small).astype(np.float32) - small
     rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 1.0 for n in small.shape)
     evidence = np.abs(difference) * difference * edges
-    return bool(rows @ evidence @ columns >= 0)
+    darker, lighter = (rows @ np.maximum(side, 0) @ columns for side in (evidence, -evidence))
+    return float(np.log(darker + 1) - np.log(lighter + 1))
 
 
 def find_ink(gray: np.ndarray, is_dark: bool, factor: float, scale: Scale) -> Ink:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.preprocessing.binarization import PHOTO, SHEET, Ink, Scale, find_ink, is_dark_on_light, to_gray
+from pipeline.preprocessing.binarization import PHOTO, SHEET, Ink, Scale, find_ink, polarity, to_gray
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink, character_to_mnist
 from pipeline.preprocessing.ruled_lines import without_rules
 from pipeline.preprocessing.segmentation import Box, Glyph, all_characters, is_single, isolate, main_character
+
+CLEAR_POLARITY = 3  # log odds: below, what is taken for one large character can be the paper between many
 
 
 @dataclass
@@ -57,8 +59,9 @@ def find_characters(photo: np.ndarray) -> list[Character]:
         photo: as for photo_to_mnist.
     """
     photo = as_uint8(photo)
-    if is_single(_ink(photo, PHOTO)) and (character := find_character(photo)).image.any():
-        return [character]
+    gray, _ = to_gray(photo, PHOTO)
+    if abs(polarity(gray, PHOTO)) >= CLEAR_POLARITY and is_single(_ink(photo, PHOTO)):
+        return [character] if (character := find_character(photo)).image.any() else []
     ink = _ink(photo, SHEET)
     characters = [_character(ink, glyph) for glyph in all_characters(ink)]
     return [character for character in characters if character.image.any()]
@@ -67,7 +70,7 @@ def find_characters(photo: np.ndarray) -> list[Character]:
 def _ink(photo: np.ndarray, scale: Scale) -> Ink:
     """The ink of (H, W) or (H, W, 3) uint8, printed lines removed."""
     gray, factor = to_gray(photo, scale)
-    ink = find_ink(gray, is_dark_on_light(gray, scale), factor, scale)
+    ink = find_ink(gray, polarity(gray, scale) >= 0, factor, scale)
     ink.mask = without_rules(ink.mask, factor)
     return ink
 

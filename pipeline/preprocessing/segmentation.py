@@ -25,7 +25,8 @@ NARROW = 0.35  # of its length: what is less wide can be the edge of a thing as 
 EDGE_STEP = 0.9  # of the ink's depth: the edge of a thing has two surfaces beside it that differ by as much
 MARGIN = 1 / 12  # of the character: the faint edge around its mask that belongs to it
 
-SINGLE_SIZE = 0.4, 0.15  # another part so large beside it, of its size, is a second; the size itself, of the image
+SINGLE_SIZE = 0.15  # of the image: what is smaller and alone is one character of a sheet
+SINGLE = (0.4, 1), (0.2, 3)  # of its size at least, so many parts at the most, itself among them
 MIN_LETTER = 0.009  # of the sheet's longer side: the usual letter at the least, 3 mm on A4
 
 
@@ -72,13 +73,14 @@ def main_character(ink: Ink) -> Glyph | None:
 
 
 def is_single(ink: Ink) -> bool:
-    """Does one part of the ink, which is not tiny, stand alone, all others being much smaller or cut by the border?"""
+    """Does one part of the ink, which is not tiny, stand alone, the few others being much smaller or cut off?"""
     parts = Components(ink)
     if not len(parts):
         return False
-    main = parts.size[_main_part(parts, ink.mask.shape)]
-    alike = ~parts.is_cut & (parts.size >= SINGLE_SIZE[0] * main)
-    return bool(alike.sum() == 1 and main >= SINGLE_SIZE[1] * max(ink.mask.shape))
+    main = _main_part(parts, ink.mask.shape)
+    size = parts.size[~parts.is_cut] / parts.size[main]
+    is_alone = not parts.is_cut[main] and all((size >= least).sum() <= most for least, most in SINGLE)
+    return bool(is_alone and parts.size[main] >= SINGLE_SIZE * max(ink.mask.shape))
 
 
 def _main_part(parts: Components, shape: tuple[int, int]) -> int:

@@ -1,0 +1,247 @@
+"""How well is real handwriting read: any number of kinds of pictures, by any number of writers, by any weights?
+
+    python -m benchmarks.handwriting FOLDER outputs/benchmarks/best/*/model.pt
+
+FOLDER holds kinds of pictures at any depth: a folder of folders that are named after what their pictures show, in files
+named <writer>_<n>. A kind with the classes of the weights gives, in percent and as the mean of all weights that know
+the same classes, the share right (the likeliest class is the label), answered (more than 80 % sure), and right when
+answered, with the 95 % interval of Clopper and Pearson of the nearest whole number. Beside it stand, read by the same
+weights: `plain`, twenty lines of usual image processing, and `tutorial`, gray and resized; and RapidOCR where it is
+installed, without its detector, look-alike letters counted as digits. Of a kind whose name begins with nondigit it
+gives the share answered. A transcripts.csv (file, transcript) turns pictures beside it into sheets: read to the last
+digit, or not; `/` separates rows, and other signs are to be declined.
+
+Writes benchmarks/results/handwriting.json, and outputs/benchmarks/handwriting/worst_<network>.png: the thirty pictures
+that left the truth the least probability. Prints the table of docs and README.
+"""
+
+import csv
+import fnmatch
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+import handwriting
+import loaders
+import models
+import plots
+from benchmarks import results
+from benchmarks.photos import tutorial_way
+from pictures import Sample
+from pipeline.preprocessing.image_files import list_images, read_image
+from pipeline.preprocessing.mnist_format import center_ink, components, square
+from pipeline.preprocessing.photo import as_uint8, find_characters, photo_to_mnist
+
+WORST = 30
+PHOTO_SIDE = 160  # pixels, to show
+LOOKALIKES = Path(__file__).parent / "digit_lookalikes.txt"
+LETTERS_AS_DIGITS = str.maketrans("OoQDIl|iZzSsBGbqg", "00001111225586699")
+
+
+def plain_way(photo: np.ndarray) -> np.ndarray:
+    """Usual image processing: closing, difference, Otsu's threshold, large parts, a stroke that can be seen."""
+    gray = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY) if photo.ndim == 3 else photo
+    scale = 400 / max(gray.shape)
+    gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    if np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])) < 128:
+        gray = 255 - gray
+    difference = cv2.subtract(cv2.morphologyEx(gray, cv2.MORPH_CLOSE, square(81)), gray)
+    _, mask = cv2.threshold(difference, 0, 1, cv2.THRESH_OTSU)
+    count, names, boxes, _ = components(mask)
+    if count < 2:
+        return np.zeros((28, 28), np.uint8)
+    is_large = boxes[:, cv2.CC_STAT_AREA] >= 0.08 * boxes[1:, cv2.CC_STAT_AREA].max()
+    is_large[0] = False
+    mask = is_large[names].astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(mask)
+    pixel = max(width, height) / 20
+    mask = np.pad(mask[y : y + height, x : x + width], int(2 * pixel) + 1)
+    stroke = 4 * cv2.distanceTransform(mask, cv2.DIST_L2, 5)[mask > 0].mean() / pixel
+    if stroke < 1.9:
+        mask = (cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) <= (1.9 - stroke) / 2 * pixel).astype(np.uint8)
+    return center_ink(255 * mask)
+
+
+WAYS = {"ours": photo_to_mnist, "plain": plain_way, "tutorial": tutorial_way}
+
+
+@dataclass
+class Kind:
+    """Pictures of one kind, as the networks see them."""
+
+    name: str
+    files: list[Path] = field(default_factory=list)
+    photos: list[np.ndarray] = field(default_factory=list)  # reduced, to show
+    images: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))  # way -> (28, 28) uint8
+    rapidocr: list[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.array([file.parent.name for file in self.files])
+
+    @property
+    def writers(self) -> np.ndarray:
+        return np.array([file.stem.split("_")[0] for file in self.files])
+
+
+def rapidocr():
+    """A function from a photo to RapidOCR's text, or None where it is not installed."""
+    try:
+        from rapidocr import RapidOCR
+    except ImportError:
+        return None
+    engine = RapidOCR()
+
+    def read(photo: np.ndarray) -> str:
+        photo = photo if photo.ndim == 3 else cv2.cvtColor(photo, cv2.COLOR_GRAY2BGR)
+        texts = engine(photo, use_det=False, use_cls=False, use_rec=True).txts
+        return (texts[0] if texts else "").translate(LETTERS_AS_DIGITS)
+
+    return read
+
+
+def transcripts(folder: Path) -> dict[Path, str]:
+    """The sheets of a folder and its folders, and what is written on them."""
+    sheets = {}
+    for table in sorted(folder.rglob("transcripts.csv")):
+        with open(table, newline="", encoding="utf-8") as file:
+            sheets |= {table.parent / row["file"]: row["transcript"] for row in csv.DictReader(file)}
+    return sheets
+
+
+def read_kinds(folder: Path, sheets: dict[Path, str], other) -> list[Kind]:
+    """Every picture whose folder names what it shows, read in every way; a kind is the folder above that."""
+    found: dict[Path, Kind] = {}
+    for file in list_images(folder):
+        if file in sheets:
+            continue
+        kind = found.setdefault(file.parent.parent, Kind(file.parent.parent.name))
+        photo = as_uint8(read_image(file))
+        kind.files.append(file)
+        kind.photos.append(plots.thumb(photo, PHOTO_SIDE))
+        for way, function in WAYS.items():
+            kind.images[way].append(function(photo))
+        if other:
+            kind.rapidocr.append(other(photo))
+    return list(found.values())
+
+
+def is_lookalike(kind: Kind) -> np.ndarray:
+    """(N,) bool: which pictures of something else are a digit in somebody's hand."""
+    lines = LOOKALIKES.read_text(encoding="utf-8").splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    paths = [f"{kind.name}/{file.parent.name}/{file.name}" for file in kind.files]
+    return np.array([any(fnmatch.fnmatch(path, pattern) for pattern in patterns) for path in paths])
+
+
+def shares(counts: dict[str, list[int]], of: int) -> dict:
+    """Mean percentages over the weights, each of the same pictures, with the interval of the nearest whole number."""
+    right, answered, both = (np.array(counts[name]) for name in ("right", "answered", "both"))
+    row = {"n": of, "right": 100 * right.mean() / of, "answered": 100 * answered.mean() / of}
+    row["right when answered"] = 100 * both.sum() / max(1, answered.sum())
+    row["interval"] = results.interval(round(right.mean()), of)
+    row["interval when answered"] = results.interval(round(both.mean()), max(1, round(answered.mean())))
+    return row
+
+
+def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.ndarray]:
+    """The figures of pictures that show a class, at the places `where`; and the mean probability of the truth."""
+    labels, writers = kind.labels[where], kind.writers[where]
+    names = networks[0].class_names
+    truth = torch.tensor([names.index(label) for label in labels])
+    row, mean_probability = {}, 0
+    for way in WAYS:
+        images = [kind.images[way][i] for i in where]
+        counts, by_writer = defaultdict(list), 0
+        for network in networks:
+            table = handwriting.answer(network, images)
+            right = ((table.prediction == labels) & (table.confidence > 0)).to_numpy()
+            answered = (table.answer != handwriting.UNCLEAR).to_numpy()
+            for name, values in (("right", right), ("answered", answered), ("both", right & answered)):
+                counts[name].append(int(values.sum()))
+            by_writer = by_writer + right / len(networks)
+            if way == "ours":
+                probabilities = handwriting.look(network, loaders.normalise(np.stack(images))).exp()
+                mean_probability = mean_probability + probabilities[torch.arange(len(truth)), truth] / len(networks)
+        if way == "ours":
+            row = shares(counts, len(where))
+            row["by writer"] = {
+                writer: [int((writers == writer).sum()), 100 * by_writer[writers == writer].mean()]
+                for writer in sorted(set(writers))
+            }
+        else:
+            row[f"{way}: right"] = 100 * np.mean(counts["right"]) / len(where)
+    if kind.rapidocr and set(names) == set(models.DIGITS):
+        row["RapidOCR: right"] = 100 * np.mean([kind.rapidocr[i] == kind.labels[i] for i in where])
+    return row, mean_probability
+
+
+def of_sheet(photo: np.ndarray, transcript: str, networks: list) -> dict:
+    """How many of the networks read it to the last digit; what the first of them says."""
+    characters = find_characters(photo)
+    wanted = transcript.replace("/", "") if transcript.replace("/", "").isdigit() else transcript
+    exact, first = 0, ""
+    for network in networks:
+        table = handwriting.answer(network, [character.image for character in characters]) if characters else None
+        likeliest = "" if table is None else "".join(table.prediction)
+        answered = "" if table is None else "".join(table.answer.replace(handwriting.UNCLEAR, "?"))
+        exact += (likeliest if wanted.isdigit() else answered.replace("?", "")) == "".join(filter(str.isdigit, wanted))
+        first = first or answered
+    return {"transcript": transcript, "read": first, "exact": exact / len(networks)}
+
+
+def main(folder: Path, weights: list[Path]) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    sheets = transcripts(folder)
+    all_kinds = read_kinds(folder, sheets, rapidocr())
+    groups = defaultdict(list)
+    for path in weights:
+        network = models.load(path, None, "train_mnist.py")
+        groups[f"{type(network).__name__} {len(network.class_names)} {path.parent.parent.name}"].append(network)
+    rows, summary = [], {}
+    for group, networks in groups.items():
+        worst = []
+        for kind in all_kinds:
+            where = np.flatnonzero(np.isin(kind.labels, networks[0].class_names))
+            row = {"network": group, "weights": len(networks), "kind": kind.name}
+            if len(where):
+                figures, probability = of_known(kind, networks, where)
+                row |= figures
+                worst += [(float(p), kind, int(i)) for p, i in zip(probability, where, strict=True)]
+            elif kind.name.startswith("nondigit") and set(networks[0].class_names) == set(models.DIGITS):
+                alike = is_lookalike(kind)
+                answered = [
+                    (handwriting.answer(n, kind.images["ours"]).answer != handwriting.UNCLEAR) for n in networks
+                ]
+                row |= {"n": int((~alike).sum()), "answered": 100 * np.mean([a[~alike].mean() for a in answered])}
+                row |= {"lookalikes": int(alike.sum())}
+                if alike.any():
+                    row["lookalikes answered"] = 100 * np.mean([a[alike].mean() for a in answered])
+            else:
+                continue
+            rows.append(row)
+            results.say({name: value for name, value in row.items() if name != "by writer"})
+            summary[f"{group}: {kind.name}"] = {name: row[name] for name in ("right", "answered") if name in row}
+        if set(networks[0].class_names) == set(models.DIGITS):
+            for sheet, transcript in sheets.items():
+                row = {"network": group, "kind": sheet.parent.name, "file": sheet.name}
+                row |= of_sheet(as_uint8(read_image(sheet)), transcript, networks)
+                rows.append(results.say(row))
+        worst = sorted(worst, key=lambda item: item[0])[:WORST]
+        samples = [Sample(k.files[i], k.labels[i], None, k.photos[i], k.images["ours"][i]) for _, k, i in worst]
+        table = handwriting.answer(networks[0], [sample.picture for sample in samples])
+        table["label"] = [sample.label for sample in samples]
+        title = f"The {WORST} that left the truth the least probability"
+        name = f"worst_{group.replace(' ', '_')}.png"
+        plots.save(plots.handwriting(samples, table, title), Path("outputs/benchmarks/handwriting") / name)
+    results.write("handwriting", summary, rows)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

@@ -5,6 +5,7 @@ An answer counts only where the network is sure of it; otherwise it is `unclear`
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,22 @@ def answer(model: nn.Module, pictures: Sequence[np.ndarray]) -> pd.DataFrame:
     return table
 
 
+def choose(model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples; where the network is unsure of one, with another reading that it is more sure of, if there is any.
+
+    What is plain is never overruled: a reading that is answered stays.
+    """
+    sure = answer(model, [sample.picture for sample in samples]).confidence.tolist()
+    chosen = list(samples)
+    doubted = [(i, other) for i, sample in enumerate(samples) if sure[i] <= SURE for other in sample.others]
+    if doubted:
+        confidence = answer(model, [other for _, other in doubted]).confidence
+        for (i, other), other_sure in zip(doubted, confidence, strict=True):
+            if other_sure > sure[i]:
+                chosen[i], sure[i] = replace(chosen[i], picture=other), other_sure
+    return chosen
+
+
 def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str], folder: Path) -> pd.DataFrame:
     """Answer the samples of `pictures.read_folder`; write handwritten.csv and handwritten.png, print what they say.
 
@@ -53,6 +70,7 @@ def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str],
         file, label (missing where unknown), prediction, confidence, answer, and the box x, y, width, height, which is
         missing unless the file is a sheet.
     """
+    samples = choose(model, samples)
     table = answer(model, [sample.picture for sample in samples])
     table.insert(0, "file", [sample.file.as_posix() for sample in samples])
     table.insert(1, "label", [sample.label for sample in samples])

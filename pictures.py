@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import Failure
 from pipeline.preprocessing.image_files import list_images, read_image
-from pipeline.preprocessing.photo import as_uint8, find_characters, photo_to_mnist
+from pipeline.preprocessing.photo import as_uint8, find_characters, other_readings, photo_to_mnist
 from pipeline.preprocessing.segmentation import Box
 
 
@@ -22,6 +22,7 @@ class Sample:
     box: Box | None  # on a sheet of several
     photo: np.ndarray  # uint8, the character alone, as it was photographed
     picture: np.ndarray  # (28, 28) uint8, what the network should see
+    others: list[np.ndarray] = field(default_factory=list)  # what else it may show, where the network doubts that
 
 
 def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[str]]:
@@ -63,6 +64,6 @@ def _samples(file: Path, folders: Sequence[str], photo: np.ndarray, names: Seque
     label = folder or next((word for word in words if word in names), None)
     characters = [] if folder else find_characters(photo)
     if len(characters) < (3 if label else 2):
-        return [Sample(file, label, None, photo, photo_to_mnist(photo))]
+        return [Sample(file, label, None, photo, photo_to_mnist(photo), other_readings(photo))]
     crops = [photo[y : y + height, x : x + width] for x, y, width, height in (c.box for c in characters)]
     return [Sample(file, None, c.box, crop, c.image) for c, crop in zip(characters, crops, strict=True)]

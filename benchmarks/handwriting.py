@@ -24,6 +24,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 
 import handwriting
@@ -35,8 +36,9 @@ from benchmarks.photos import tutorial_way
 from pictures import Sample
 from pipeline.preprocessing.image_files import list_images, read_image
 from pipeline.preprocessing.mnist_format import center_ink, components, square
-from pipeline.preprocessing.photo import as_uint8, find_characters, photo_to_mnist
+from pipeline.preprocessing.photo import as_uint8, find_characters, other_readings, photo_to_mnist
 
+OUTPUT = Path("outputs/benchmarks/handwriting")
 WORST = 30
 PHOTO_SIDE = 160  # pixels, to show
 LOOKALIKES = Path(__file__).parent / "digit_lookalikes.txt"
@@ -76,8 +78,7 @@ class Kind:
 
     name: str
     files: list[Path] = field(default_factory=list)
-    photos: list[np.ndarray] = field(default_factory=list)  # reduced, to show
-    images: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))  # way -> (28, 28) uint8
+    samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))  # way -> of each file
     rapidocr: list[str] = field(default_factory=list)
 
     @property
@@ -123,9 +124,10 @@ def read_kinds(folder: Path, sheets: dict[Path, str], other) -> list[Kind]:
         kind = found.setdefault(file.parent.parent, Kind(file.parent.parent.name))
         photo = as_uint8(read_image(file))
         kind.files.append(file)
-        kind.photos.append(plots.thumb(photo, PHOTO_SIDE))
+        shown = plots.thumb(photo, PHOTO_SIDE)
         for way, function in WAYS.items():
-            kind.images[way].append(function(photo))
+            others = other_readings(photo) if way == "ours" else []
+            kind.samples[way].append(Sample(file, file.parent.name, None, shown, function(photo), others))
         if other:
             kind.rapidocr.append(other(photo))
     return list(found.values())
@@ -149,6 +151,10 @@ def shares(counts: dict[str, list[int]], of: int) -> dict:
     return row
 
 
+def answers(network, samples: list[Sample]) -> pd.DataFrame:
+    return handwriting.answer(network, [sample.picture for sample in handwriting.choose(network, samples)])
+
+
 def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.ndarray]:
     """The figures of pictures that show a class, at the places `where`; and the mean probability of the truth."""
     labels, writers = kind.labels[where], kind.writers[where]
@@ -156,9 +162,10 @@ def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.nd
     truth = torch.tensor([names.index(label) for label in labels])
     row, mean_probability = {}, 0
     for way in WAYS:
-        images = [kind.images[way][i] for i in where]
+        samples = [kind.samples[way][i] for i in where]
         counts, by_writer = defaultdict(list), 0
         for network in networks:
+            images = [sample.picture for sample in handwriting.choose(network, samples)]
             table = handwriting.answer(network, images)
             right = ((table.prediction == labels) & (table.confidence > 0)).to_numpy()
             answered = (table.answer != handwriting.UNCLEAR).to_numpy()
@@ -216,9 +223,8 @@ def main(folder: Path, weights: list[Path]) -> None:
                 worst += [(float(p), kind, int(i)) for p, i in zip(probability, where, strict=True)]
             elif kind.name.startswith("nondigit") and set(networks[0].class_names) == set(models.DIGITS):
                 alike = is_lookalike(kind)
-                answered = [
-                    (handwriting.answer(n, kind.images["ours"]).answer != handwriting.UNCLEAR) for n in networks
-                ]
+                tables = [answers(network, kind.samples["ours"]) for network in networks]
+                answered = [(table.answer != handwriting.UNCLEAR).to_numpy() for table in tables]
                 row |= {"n": int((~alike).sum()), "answered": 100 * np.mean([a[~alike].mean() for a in answered])}
                 row |= {"lookalikes": int(alike.sum())}
                 if alike.any():
@@ -234,12 +240,13 @@ def main(folder: Path, weights: list[Path]) -> None:
                 row |= of_sheet(as_uint8(read_image(sheet)), transcript, networks)
                 rows.append(results.say(row))
         worst = sorted(worst, key=lambda item: item[0])[:WORST]
-        samples = [Sample(k.files[i], k.labels[i], None, k.photos[i], k.images["ours"][i]) for _, k, i in worst]
-        table = handwriting.answer(networks[0], [sample.picture for sample in samples])
+        samples = handwriting.choose(networks[0], [kind.samples["ours"][i] for _, kind, i in worst])
+        table = answers(networks[0], samples)
         table["label"] = [sample.label for sample in samples]
         title = f"The {WORST} that left the truth the least probability"
         name = f"worst_{group.replace(' ', '_')}.png"
-        plots.save(plots.handwriting(samples, table, title), Path("outputs/benchmarks/handwriting") / name)
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        plots.save(plots.handwriting(samples, table, title), OUTPUT / name)
     results.write("handwriting", summary, rows)
 
 

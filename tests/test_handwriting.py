@@ -1,4 +1,6 @@
+import dataclasses
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ import models
 import verdict
 from loaders import Split
 from paper import photograph
-from pictures import read_folder
+from pictures import Sample, read_folder
 from scenery import Conditions
 
 
@@ -55,6 +57,7 @@ def test_a_turned_picture_is_turned_clockwise_and_whole(split):
 
 def test_table_picture_and_prints(folder, capsys):
     samples, faults = read_folder(folder / "photos", models.DIGITS)
+    samples = [dataclasses.replace(sample, others=[]) for sample in samples]
     table = handwriting.evaluate(Sayer([3, 3, 3, 8], [0.99, 0.6, 0.95, 0.901]), samples, faults, folder)
     written = pd.read_csv(folder / "handwritten.csv", dtype=str)
     assert list(written) == ["file", "label", "prediction", "confidence", "answer", "x", "y", "width", "height"]
@@ -68,6 +71,17 @@ def test_table_picture_and_prints(folder, capsys):
     assert lines["all"] == ["3", "66.7", "66.7", "50.0"]  # characters, right, answered, right when answered
     assert lines["anna"] == ["2", "50.0", "100.0", "50.0"] and lines["ben"] == ["1", "100.0", "0.0", "-"]
     assert plt.imread(folder / "handwritten.png").std() > 0.01
+
+
+def test_another_reading_counts_only_where_the_plain_one_is_doubted(monkeypatch):
+    """Of three samples the first is sure, the others are not; of the second the other reading is no surer."""
+    image = np.full((28, 28), 9, np.uint8)
+    samples = [Sample(Path("a.png"), None, None, image, image, [image + 1]) for _ in range(3)]
+    confidences = iter([[0.85, 0.5, 0.5], [0.45, 0.7]])  # three plain readings, then the two others that are looked at
+    monkeypatch.setattr(handwriting, "answer", lambda _, images: pd.DataFrame({"confidence": next(confidences)}))
+    chosen = handwriting.choose(None, samples)
+    assert next(confidences, None) is None
+    assert [int(sample.picture[0, 0]) for sample in chosen] == [9, 9, 10]
 
 
 def test_a_sheet_has_a_row_for_each_character_with_its_box(tmp_path):

@@ -5,7 +5,7 @@ it removes light and shadow; what remains is contrast. Ink is where the contrast
 least half of the highest nearby, so that a faint stroke counts as a whole beside a strong one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -23,17 +23,18 @@ class Scale:
     max_pen_width: float  # what is wider is background
     window: float  # in which the contrast of strokes is compared: wider than most strokes
     surroundings: float  # the median of so wide a window is paper, since ink is the lesser part
+    faint: float  # of the strongest ink's contrast: parts with less on average are shadows, or shine through the paper
     noise_is_local: bool  # a character fills its surroundings; on a sheet these are paper, or the table beside it
 
 
-PHOTO = Scale(200, 400, 0.2, 0.06, 0.35, False)  # one character, which may fill the image
-SHEET = Scale(800, 1800, 0.06, 0.018, 0.1, True)  # many characters
+PHOTO = Scale(200, 400, 0.2, 0.06, 0.35, 0.45, False)  # one character, which may fill the image
+GENEROUS = replace(PHOTO, max_pen_width=0.4, faint=0.2)  # the same, by a very broad pen, or one that pales
+SHEET = Scale(800, 1800, 0.06, 0.018, 0.1, 0.45, True)  # many characters
 REDUCED_WINDOW = 35  # pixels that the surroundings measure on the reduced image, which tells color and polarity of ink
 MIN_CONTRAST = 20  # of 255: less is no ink
 NOISE_SPREAD = 3  # times the difference between the 10th and 50th percentile of contrast, above the latter, is no ink
 NOISE_FACTOR = 3  # times the median contrast nearby is no ink where noise is local
 STRONGEST = 0.95  # the twentieth part of the ink that is strongest is as strong as ink can be
-FAINT = 0.45  # of that contrast: parts with less on average are no ink
 
 
 @dataclass
@@ -118,15 +119,15 @@ def find_ink(gray: np.ndarray, is_dark: bool, factor: float, scale: Scale) -> In
         noise = cv2.resize(_paper(_reduced(contrast, scale)), gray.shape[::-1])
         floor = cv2.max(floor, cv2.convertScaleAbs(noise, alpha=NOISE_FACTOR))
     mask = half_peak(contrast, scale.window * longer, floor)
-    return Ink(_without_faint_parts(mask, contrast), contrast, background, floor, factor)
+    return Ink(_without_faint_parts(mask, contrast, scale.faint), contrast, background, floor, factor)
 
 
-def _without_faint_parts(mask: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+def _without_faint_parts(mask: np.ndarray, contrast: np.ndarray, faint: float) -> np.ndarray:
     """The mask without parts that are shadows, or that shine through the paper."""
     counts = np.cumsum(cv2.calcHist([contrast], [0], mask, [256], [0, 256]))
     strength = np.searchsorted(counts, STRONGEST * counts[-1])
     count, names, _, _ = components(mask)
-    is_kept = mean_contrast(contrast, mask, names, count) >= FAINT * strength
+    is_kept = mean_contrast(contrast, mask, names, count) >= faint * strength
     return mask if is_kept.all() else np.append(0, is_kept).astype(np.uint8)[names]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.preprocessing.binarization import PHOTO, SHEET, Ink, Scale, find_ink, polarity, to_gray
+from pipeline.preprocessing.binarization import GENEROUS, PHOTO, SHEET, Ink, Scale, find_ink, polarity, to_gray
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink, character_to_mnist
 from pipeline.preprocessing.ruled_lines import without_rules
 from pipeline.preprocessing.segmentation import Box, Glyph, all_characters, is_single, isolate, main_character
@@ -39,17 +39,31 @@ def photo_to_mnist(photo: np.ndarray) -> np.ndarray:
     return find_character(photo).image
 
 
-def find_character(photo: np.ndarray) -> Character:
-    """What photo_to_mnist finds, and where on the photo it is."""
+def find_character(photo: np.ndarray, scale: Scale = PHOTO) -> Character:
+    """What photo_to_mnist finds, and where on the photo it is.
+
+    Args:
+        scale: how thick and how pale its pen may be; the default finds no shadows and no dirt.
+    """
     photo = as_uint8(photo)
     if photo.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE):
         gray = photo if photo.ndim == 2 else photo[:, :, 0]
         is_gray = photo.ndim == 2 or (photo == gray[:, :, None]).all()
         if is_gray and np.array_equal(center_ink(gray), gray):
             return Character(cv2.boundingRect(gray), gray.copy())  # it has been through all this before
-    ink = _ink(photo, PHOTO)
+    ink = _ink(photo, scale)
     glyph = main_character(ink)
     return _character(ink, glyph) if glyph else Character((0, 0, 0, 0), np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8))
+
+
+def other_readings(photo: np.ndarray) -> list[np.ndarray]:
+    """What else, (28, 28) uint8 each, the photo may show, if what photo_to_mnist gives is none of a network's classes.
+
+    That is the character with all of its pale strokes, or by a pen so broad that it was taken for a thing; with them
+    may come a shadow, so it is for a network to choose.
+    """
+    first, other = find_character(photo).image, find_character(photo, GENEROUS).image
+    return [other] if other.any() and not np.array_equal(first, other) else []
 
 
 def find_characters(photo: np.ndarray) -> list[Character]:

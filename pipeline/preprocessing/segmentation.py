@@ -20,6 +20,7 @@ CORNER_WEIGHT = 0.5  # of a part in the corner, against one in the middle
 # parts of at least such a size, no further away than this, are strokes of the main one; both are shares of its size
 STROKE_REACH = (0.3, 0.2), (0.1, 0.07)
 GAP = 0.04  # of the main part's size: what is as near, from ink to ink, is a piece of the same stroke
+GAP_PIXELS = 3  # of the image, likewise: scanned in black and white a thin stroke breaks
 COMPANION_SIZE, COMPANION_REACH = (0.6, 1.6), 0.5  # of a second character beside, likewise
 NARROW = 0.35  # of its length: what is less wide can be the edge of a thing as well as a 1
 EDGE_STEP = 0.9  # of the ink's depth: the edge of a thing has two surfaces beside it that differ by as much
@@ -44,6 +45,7 @@ class Components:
         touches = np.array([self.x <= 0, self.right >= width, self.y <= 0, self.bottom >= height])
         self.is_cut = touches.any(0)
         self.is_across = touches[:2].all(0) | touches[2:].all(0)
+        self.scale = ink.scale
 
     def __len__(self) -> int:
         return len(self.area)
@@ -97,7 +99,8 @@ def _joined(parts: Components, main: int) -> np.ndarray:
     size = parts.size / parts.size[main]
     may_join = parts.is_across[main] | ~parts.is_across
     may_come_near = may_join & (parts.is_cut[main] | ~parts.is_cut)  # what the border cuts is a neighbor
-    ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(GAP * parts.size[main]) + 3,) * 2)
+    gap = max(GAP * parts.size[main], GAP_PIXELS * parts.scale)
+    ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(gap) + 3,) * 2)
     chosen = np.arange(len(parts)) == main
     while True:  # what joins may bring others within reach
         x, y, right, bottom = parts.x[chosen], parts.y[chosen], parts.right[chosen], parts.bottom[chosen]
@@ -108,7 +111,7 @@ def _joined(parts: Components, main: int) -> np.ndarray:
         (least, most), reach = COMPANION_SIZE, COMPANION_REACH
         is_near |= (size > least) & (size < most) & (distance < reach)
         joining = is_near & may_come_near & ~chosen
-        undecided = may_join & ~chosen & ~joining & (distance <= GAP)
+        undecided = may_join & ~chosen & ~joining & (distance * parts.size[main] <= gap)
         if undecided.any():  # their boxes are as near; is the ink?
             touched = parts.names[cv2.dilate(parts.mask(chosen), ellipse) > 0]
             joining |= undecided & (np.bincount(touched, minlength=len(parts) + 1)[1:] > 0)

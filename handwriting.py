@@ -3,6 +3,7 @@
 An answer counts only where the network is sure of it; otherwise it is `unclear`.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,11 +19,16 @@ import disk
 import loaders
 import plots
 import training
-from pictures import Sample
+from pictures import Sample, page_samples
+from pipeline.preprocessing.image_files import read_image
+from pipeline.preprocessing.photo import as_uint8, find_characters
 
 SURE = 0.8  # confidence from which an answer counts: set on strangers' digits and on what is no digit
 UNCLEAR = "unclear"
 TURN = 6  # degrees
+MOST_KNOWN, CLEARLY_MORE = 0.8, 0.2  # shares of a page's characters that are answered: it may lie turned; it does
+# quarter turns to the left that set a page upright, and how it lies then
+TURNS = {1: "90 degrees clockwise", 2: "180 degrees", 3: "90 degrees counterclockwise"}
 
 
 def look(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -63,6 +69,35 @@ def choose(model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
     return chosen
 
 
+def upright(model: nn.Module, samples: Sequence[Sample]) -> tuple[list[Sample], list[str]]:
+    """The samples, the pages among them read in the direction in which the network knows most of their characters.
+
+    A page of which many are unclear is turned if clearly more of them are answered then.
+
+    Returns:
+        the samples; a line for each page that was turned.
+    """
+    turned, lines = [], []
+    for file, group in itertools.groupby(samples, key=lambda sample: sample.file):
+        page = list(group)
+        if page[0].box is not None and (known := _share_answered(model, page)) < MOST_KNOWN:
+            photo = as_uint8(read_image(file))
+            ways = {turns: np.ascontiguousarray(np.rot90(photo, turns)) for turns in TURNS}
+            ways = {turns: page_samples(file, way, find_characters(way), turns) for turns, way in ways.items()}
+            best = max(ways, key=lambda turns: _share_answered(model, ways[turns]))
+            if _share_answered(model, ways[best]) >= known + CLEARLY_MORE:
+                page = ways[best]
+                lines.append(f"{file} is rotated by {TURNS[best]}: it was read upright")
+        turned += page
+    return turned, lines
+
+
+def _share_answered(model: nn.Module, samples: Sequence[Sample]) -> float:
+    if not samples:
+        return 0.0
+    return float((answer(model, [sample.picture for sample in samples]).answer != UNCLEAR).mean())
+
+
 def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str], folder: Path) -> pd.DataFrame:
     """Answer the samples of `pictures.read_folder`; write handwritten.csv and handwritten.png, print what they say.
 
@@ -70,7 +105,7 @@ def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str],
         file, label (missing where unknown), prediction, confidence, answer, and the box x, y, width, height, which is
         missing unless the file is a sheet.
     """
-    samples = choose(model, samples)
+    samples, turned = upright(model, choose(model, samples))
     table = answer(model, [sample.picture for sample in samples])
     table.insert(0, "file", [sample.file.as_posix() for sample in samples])
     table.insert(1, "label", [sample.label for sample in samples])
@@ -81,6 +116,8 @@ def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str],
     print("\nHandwriting:")
     shown = table.dropna(axis=1, how="all").assign(confidence=table.confidence.map("{:.3f}".format))
     print(shown.astype(object).where(shown.notna(), "").to_string(index=False))
+    for line in turned:
+        print(line)
     for fault in faults:
         print(f"not read: {fault}")
     unclear = table.answer == UNCLEAR

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.errors import Failure
 from pipeline.preprocessing.image_files import list_images, read_image
-from pipeline.preprocessing.photo import as_uint8, find_characters, other_readings, photo_to_mnist
+from pipeline.preprocessing.photo import Character, as_uint8, find_characters, other_readings, photo_to_mnist
 from pipeline.preprocessing.segmentation import Box
 
 
@@ -65,5 +65,27 @@ def _samples(file: Path, folders: Sequence[str], photo: np.ndarray, names: Seque
     characters = [] if folder else find_characters(photo)
     if len(characters) < (3 if label else 2):
         return [Sample(file, label, None, photo, photo_to_mnist(photo), other_readings(photo))]
-    crops = [photo[y : y + height, x : x + width] for x, y, width, height in (c.box for c in characters)]
-    return [Sample(file, None, c.box, crop, c.image) for c, crop in zip(characters, crops, strict=True)]
+    return page_samples(file, photo, characters)
+
+
+def page_samples(file: Path, photo: np.ndarray, characters: Sequence[Character], turns: int = 0) -> list[Sample]:
+    """The characters of a page; their boxes are where they are on the page as it was photographed.
+
+    Args:
+        photo: (H, W) or (H, W, 3), turned by so many quarters to the left, as np.rot90 does.
+    """
+    samples = []
+    for character in characters:
+        x, y, width, height = character.box
+        crop = photo[y : y + height, x : x + width]
+        samples.append(Sample(file, None, _turned_back(character.box, photo.shape, turns), crop, character.image))
+    return samples
+
+
+def _turned_back(box: Box, shape: tuple[int, ...], turns: int) -> Box:
+    """A box on a photo of that shape, turned by so many quarters to the right."""
+    x, y, width, height = box
+    rows, columns = shape[:2]
+    for _ in range(turns):
+        x, y, width, height, rows, columns = rows - y - height, x, height, width, columns, rows
+    return x, y, width, height

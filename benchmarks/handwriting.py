@@ -35,7 +35,7 @@ from benchmarks import results
 from benchmarks.photos import tutorial_way
 from pictures import Sample
 from pipeline.preprocessing.image_files import list_images, read_image
-from pipeline.preprocessing.mnist_format import center_ink, components, square
+from pipeline.preprocessing.mnist_format import center_ink, components, resize, square
 from pipeline.preprocessing.photo import as_uint8, find_characters, other_readings, photo_to_mnist
 
 OUTPUT = Path("outputs/benchmarks/handwriting")
@@ -124,7 +124,7 @@ def read_kinds(folder: Path, sheets: dict[Path, str], other) -> list[Kind]:
         kind = found.setdefault(file.parent.parent, Kind(file.parent.parent.name))
         photo = as_uint8(read_image(file))
         kind.files.append(file)
-        shown = plots.thumb(photo, PHOTO_SIDE)
+        shown = resize(photo, min(1, PHOTO_SIDE / max(photo.shape[:2])))
         for way, function in WAYS.items():
             others = other_readings(photo) if way == "ours" else []
             kind.samples[way].append(Sample(file, file.parent.name, None, shown, function(photo), others))

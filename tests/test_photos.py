@@ -4,6 +4,7 @@ import dataclasses
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import scenery
+import strokes
 from benchmarks.photos import overlap
 from experiment import Failure
 from paper import photograph
-from pictures import read_folder
+from pictures import page_samples, read_folder
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.mnist_format import center_ink
-from pipeline.preprocessing.photo import find_character, find_characters, photo_to_mnist
+from pipeline.preprocessing.photo import Character, find_character, find_characters, other_readings, photo_to_mnist
 from scenery import Conditions
 
 DIGITS = tuple("0123456789")
@@ -150,6 +152,55 @@ def test_cut_off_neighbours_stay_outside():
     for i in range(12):
         alone, crowd = (one(DIGITS[i % 10], i, fill=0.35, neighbours=there) for there in (False, True))
         assert likeness(photo_to_mnist(crowd), photo_to_mnist(alone)) > 0.9
+
+
+def drawn_by_pen(digit: str, seed: int, width: float, side: int = 1000, ink: int = 40, paper: int = 235) -> np.ndarray:
+    """(side, side) uint8: one digit, four fifths of the side high, by a round pen of a width in pixels."""
+    path = strokes.write_once(digit, np.random.default_rng(seed))
+    points = np.concatenate(path)
+    low, high = points.min(0), points.max(0)
+    scale = (0.8 * side - width) / (high - low).max()
+    page = np.full((side, side), paper, np.uint8)
+    for stroke in path:
+        at = np.rint((scale * (stroke - (low + high) / 2) + side / 2) * 16).astype(np.int32)
+        cv2.polylines(page, [at], False, ink, max(1, round(width)), cv2.LINE_AA if width > 1 else cv2.LINE_8, 4)
+    return page
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 8, 14, 25, 45, 80, 120])
+def test_any_pen_from_a_hairline_to_a_marker_gives_the_same_image(width):
+    """From 1 pixel in 1,000 to a seventh of the character."""
+    alike = [likeness(*(photo_to_mnist(drawn_by_pen(str(i % 10), i, w)) for w in (60, width))) for i in range(20)]
+    assert np.mean(alike) > 0.85 and min(alike) > 0.6, alike
+
+
+def test_a_marker_of_a_fifth_of_the_character_is_one_of_the_readings():
+    """It fills most of the picture, so that paper looks like ink; and where it crosses itself, like a thing."""
+    for i in range(20):
+        usual, page = photo_to_mnist(drawn_by_pen(str(i % 10), i, 60)), drawn_by_pen(str(i % 10), i, 160)
+        readings = [photo_to_mnist(page), *other_readings(page)]
+        assert len(readings) <= 3 and max(likeness(reading, usual) for reading in readings) > 0.6, i
+
+
+@given(*digit_and_hand, st.floats(0.003, 0.15), st.booleans(), st.floats(0.15, 1), st.floats(0, 1.5), st.floats(0, 4))
+def test_width_polarity_contrast_size_blur_and_noise_together(digit, seed, width, is_light, contrast, blur, noise):
+    """Plain pictures of any kind at once: a pale pencil, a bold felt pen, chalk, out of focus, grainy."""
+    reference = photo_to_mnist(drawn_by_pen(digit, seed, 60))
+    side = 120 + 40 * (seed % 20)
+    page = drawn_by_pen(digit, seed, max(1.5, width * side), side, ink=round(235 - 195 * contrast)).astype(float)
+    page = cv2.GaussianBlur(page, (0, 0), blur * side / 400) if blur > 0.1 else page
+    # a share of the ink's contrast, which blur takes from thin strokes
+    page += np.random.default_rng(seed).normal(0, noise / 100 * np.ptp(page), page.shape)
+    page = np.clip(255 - page if is_light else page, 0, 255).astype(np.uint8)
+    assert likeness(photo_to_mnist(page), reference) > 0.6
+
+
+def test_the_pale_part_of_a_stroke_belongs_to_it():
+    """A pen that runs dry: the end of the stroke has a third of the contrast of its beginning."""
+    stroke = cv2.polylines(np.zeros((300, 300), np.uint8), [np.array([(90, 60), (210, 60), (130, 240)])], False, 255, 9)
+    fading = np.linspace(1, 0.34, 300)[:, None] * stroke * 0.8
+    _, y, width, height = find_character((245 - fading).astype(np.uint8)).box
+    assert abs(y - 55) < 6 and abs(y + height - 245) < 8 and width > 110
 
 
 def test_a_second_character_beside_stays_in():
@@ -380,6 +431,31 @@ def test_an_empty_page_has_no_characters():
         )
         assert len(find_characters(page)) <= 1
     assert find_characters(np.clip(rng.normal(200, 4, (700, 900)), 0, 255).astype(np.uint8)) == []
+
+
+def test_signs_between_digits_are_unclear():
+    """A slash and a parenthesis are taller than the digits beside them; a 1 is not."""
+    page = np.full((160, 700), 240, np.uint8)
+    for x, points in enumerate(["00 60 29", "30 39", "80 -5c", "00 60 29", "d0", "00 60 29"]):
+        left = 40 + 100 * x
+        if points == "80 -5c":
+            cv2.line(page, (left + 60, 20), (left, 140), 40, 4, cv2.LINE_AA)
+        elif points == "d0":
+            cv2.ellipse(page, (left + 40, 80), (22, 62), 0, 110, 250, 40, 4, cv2.LINE_AA)
+        else:
+            at = [(left + 10 * int(a), 45 + 8 * int(b)) for a, b in points.split()]
+            cv2.polylines(page, [np.array(at)], False, 40, 4, cv2.LINE_AA)
+    found = find_characters(page)
+    assert [character.image.any() for character in found] == [True, True, False, True, False, True]
+
+
+def test_boxes_of_a_turned_page_lie_on_the_page_as_it_was():
+    page = np.random.default_rng(0).integers(0, 256, (50, 80), np.uint8)
+    for turns in range(4):
+        turned = np.rot90(page, turns)
+        (sample,) = page_samples(Path("page.png"), turned, [Character((3, 7, 20, 9), turned)], turns)
+        x, y, width, height = sample.box
+        assert np.array_equal(np.rot90(page[y : y + height, x : x + width], turns), sample.photo)
 
 
 def test_center_ink_is_the_last_step():

@@ -44,7 +44,6 @@ class Ink:
     mask: np.ndarray  # (H, W) uint8, 1 where there is ink
     contrast: np.ndarray  # (H, W) uint8, of each pixel to the background: 0 none to 255 black on white
     background: np.ndarray  # (H, W) uint8, the brightness of the paper, behind the ink too
-    floor: np.ndarray  # (H, W) uint8, the contrast that paper does not reach
     scale: float  # pixels of the mask for each of the image's
 
 
@@ -119,7 +118,7 @@ def find_ink(gray: np.ndarray, is_dark: bool, factor: float, scale: Scale) -> In
         noise = cv2.resize(_paper(_reduced(contrast, scale)), gray.shape[::-1])
         floor = cv2.max(floor, cv2.convertScaleAbs(noise, alpha=NOISE_FACTOR))
     mask = half_peak(contrast, scale.window * longer, floor)
-    return Ink(_without_faint_parts(mask, contrast, scale.faint), contrast, background, floor, factor)
+    return Ink(_without_faint_parts(mask, contrast, scale.faint), contrast, background, factor)
 
 
 def _without_faint_parts(mask: np.ndarray, contrast: np.ndarray, faint: float) -> np.ndarray:

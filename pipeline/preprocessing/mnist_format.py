@@ -18,6 +18,7 @@ DRAWING_SIZE = 120  # pixels, the longer side of a character while its stroke is
 DRAWING_BLUR = 1.5  # pixels of the drawing, standard deviation: joins the dots of halftone, rounds off steps
 HALF_PEAK = 0.5  # a stroke is as wide as its contrast exceeds this share of the highest nearby
 NEARBY = 0.1  # of the drawing's side: the window of "nearby", wider than most strokes
+PALEST = 0.2  # of a character's strongest stroke: what is paler around it is paper
 SPECK = 0.01  # of a character's ink: smaller parts are dirt
 MIN_STROKE_WIDTH = 2.2  # pixels of the finished image: thinner strokes are widened to this
 MAX_STROKE_WIDTH = 6.2  # pixels likewise: what is thicker on average was written by no pen
@@ -81,22 +82,23 @@ def square(side: float) -> np.ndarray:
     return np.ones((int(side) | 1, int(side) | 1), np.uint8)
 
 
-def character_to_mnist(contrast: np.ndarray, size: float, floor: float) -> np.ndarray:
+def character_to_mnist(contrast: np.ndarray, size: float) -> np.ndarray:
     """Draw one character as MNIST has it, whatever the pen: the stroke neither lost nor thinner than MNIST's.
 
     Args:
         contrast: (H, W) uint8, of one character alone, 0 where there is none of its ink.
         size: pixels, the longer side of the character.
-        floor: the contrast that paper may have.
 
     Returns:
         (28, 28) uint8; black where there is no ink, or no stroke but a solid thing.
     """
     black = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    drawing = resize(contrast, DRAWING_SIZE / size)
+    drawing = resize(contrast.astype(np.float32), DRAWING_SIZE / size)
     drawing = np.pad(drawing, DRAWING_SIZE // 15)  # room for what is blurred and widened
     drawing = cv2.GaussianBlur(drawing, (0, 0), DRAWING_BLUR)
-    stroke = half_peak(drawing, NEARBY * DRAWING_SIZE, floor)
+    # reduced, a hairline has a few hundredths of its contrast
+    drawing = cv2.convertScaleAbs(drawing, alpha=255 / max(1e-6, float(drawing.max())))
+    stroke = half_peak(drawing, NEARBY * DRAWING_SIZE, PALEST * 255)
     count, names, boxes, _ = components(stroke)
     if count > 2:
         is_kept = boxes[:, cv2.CC_STAT_AREA] >= SPECK * stroke.sum(dtype=int)

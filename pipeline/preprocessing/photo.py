@@ -13,7 +13,8 @@ from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink, characte
 from pipeline.preprocessing.ruled_lines import without_rules
 from pipeline.preprocessing.segmentation import Box, Glyph, all_characters, is_single, isolate, main_character
 
-CLEAR_POLARITY = 3  # log odds: below, what is taken for one large character can be the paper between many
+UNCLEAR_POLARITY = 1  # log odds: below, ink may as well be lighter than paper
+CLEAR_POLARITY = 3  # likewise: below, what is taken for one large character can be the paper between many
 
 
 @dataclass
@@ -39,19 +40,21 @@ def photo_to_mnist(photo: np.ndarray) -> np.ndarray:
     return find_character(photo).image
 
 
-def find_character(photo: np.ndarray, scale: Scale = PHOTO) -> Character:
-    """What photo_to_mnist finds, and where on the photo it is.
-
-    Args:
-        scale: how thick and how pale its pen may be; the default finds no shadows and no dirt.
-    """
+def find_character(photo: np.ndarray) -> Character:
+    """What photo_to_mnist finds, and where on the photo it is."""
     photo = as_uint8(photo)
     if photo.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE):
         gray = photo if photo.ndim == 2 else photo[:, :, 0]
         is_gray = photo.ndim == 2 or (photo == gray[:, :, None]).all()
         if is_gray and np.array_equal(center_ink(gray), gray):
             return Character(cv2.boundingRect(gray), gray.copy())  # it has been through all this before
-    ink = _ink(photo, scale)
+    gray, factor = to_gray(photo, PHOTO)
+    return _main(gray, factor, polarity(gray, PHOTO) >= 0, PHOTO)
+
+
+def _main(gray: np.ndarray, factor: float, is_dark: bool, scale: Scale) -> Character:
+    ink = find_ink(gray, is_dark, factor, scale)
+    ink.mask = without_rules(ink.mask, factor)
     glyph = main_character(ink)
     return _character(ink, glyph) if glyph else Character((0, 0, 0, 0), np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8))
 
@@ -59,15 +62,22 @@ def find_character(photo: np.ndarray, scale: Scale = PHOTO) -> Character:
 def other_readings(photo: np.ndarray) -> list[np.ndarray]:
     """What else, (28, 28) uint8 each, the photo may show, if what photo_to_mnist gives is none of a network's classes.
 
-    That is the character with all of its pale strokes, or by a pen so broad that it was taken for a thing; with them
-    may come a shadow, so it is for a network to choose.
+    That is the character with all of its pale strokes, or by a pen so broad that it was taken for a thing; and where
+    nothing says whether ink is darker than paper, the other of the two. With them may come a shadow, so it is for a
+    network to choose.
     """
-    first, other = find_character(photo).image, find_character(photo, GENEROUS).image
-    return [other] if other.any() and not np.array_equal(first, other) else []
+    photo = as_uint8(photo)
+    gray, factor = to_gray(photo, PHOTO)
+    odds = polarity(gray, PHOTO)
+    polarities = [odds >= 0] if abs(odds) >= UNCLEAR_POLARITY else [odds >= 0, odds < 0]
+    found = [find_character(photo).image, *(_main(gray, factor, is_dark, GENEROUS).image for is_dark in polarities)]
+    return [image for i, image in enumerate(found) if i and image.any() and not np.array_equal(image, found[0])]
 
 
 def find_characters(photo: np.ndarray) -> list[Character]:
     """The characters on a photograph of a whole sheet, in reading order; what the border cuts is left out.
+
+    Slashes and parentheses among them have a black image, so that they are unclear: alone they are 1s.
 
     Args:
         photo: as for photo_to_mnist.
@@ -77,8 +87,11 @@ def find_characters(photo: np.ndarray) -> list[Character]:
     if abs(polarity(gray, PHOTO)) >= CLEAR_POLARITY and is_single(_ink(photo, PHOTO)):
         return [character] if (character := find_character(photo)).image.any() else []
     ink = _ink(photo, SHEET)
-    characters = [_character(ink, glyph) for glyph in all_characters(ink)]
-    return [character for character in characters if character.image.any()]
+    found = [(glyph, _character(ink, glyph)) for glyph in all_characters(ink)]
+    for glyph, character in found:
+        if glyph.is_sign:
+            character.image = np.zeros_like(character.image)
+    return [character for glyph, character in found if glyph.is_sign or character.image.any()]
 
 
 def _ink(photo: np.ndarray, scale: Scale) -> Ink:
@@ -91,8 +104,7 @@ def _ink(photo: np.ndarray, scale: Scale) -> Ink:
 
 def _character(ink: Ink, glyph: Glyph) -> Character:
     x, y, width, height = glyph.box
-    floor = float(ink.floor[y + height // 2, x + width // 2])
-    image = character_to_mnist(isolate(ink, glyph), max(width, height), floor / 2)
+    image = character_to_mnist(isolate(ink, glyph), max(width, height))
     left, top, right, bottom = (round(side / ink.scale) for side in (x, y, x + width, y + height))
     return Character((left, top, max(1, right - left), max(1, bottom - top)), image)
 

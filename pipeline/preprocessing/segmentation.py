@@ -26,6 +26,8 @@ NARROW = 0.35  # of its length: what is less wide can be the edge of a thing as 
 EDGE_STEP = 0.9  # of the ink's depth: the edge of a thing has two surfaces beside it that differ by as much
 MARGIN = 1 / 12  # of the character: the faint edge around its mask that belongs to it
 
+SIGN_WIDTH = 0.22  # of its length, as standard deviations of ink: a slash or a parenthesis is no wider
+SIGN_HEIGHT, SIGN_LEAN = (1.45, 1.2), 15  # of the usual height: so tall it is one, or less tall leaning by 15 degrees
 SINGLE_SIZE = 0.15  # of the image: what is smaller and alone is one character of a sheet
 SINGLE = (0.4, 1), (0.2, 3)  # of its size at least, so many parts at the most, itself among them
 MIN_LETTER = 0.009  # of the sheet's longer side: the usual letter at the least, 3 mm on A4
@@ -61,6 +63,7 @@ class Glyph:
 
     box: Box  # in pixels of the ink's mask
     mask: np.ndarray  # (height, width) uint8, 1 where there is ink of this character
+    is_sign: bool = False  # a slash or a parenthesis, by its height beside the others
 
 
 def main_character(ink: Ink) -> Glyph | None:
@@ -189,7 +192,24 @@ def all_characters(ink: Ink) -> list[Glyph]:
         box = int(x), int(y), int(right - x), int(bottom - y)
         if not (_is_narrow(mask) and _is_edge_of_thing(ink, mask, box)):
             glyphs.append(Glyph(box, mask))
+    _mark_signs(glyphs)
     return _in_reading_order(glyphs, letter)
+
+
+def _mark_signs(glyphs: list[Glyph]) -> None:
+    """Alone a slash or a parenthesis is a 1; among characters it is taller than these, or it leans and is a bit."""
+    heights = np.array([glyph.box[3] for glyph in glyphs])
+    if len(glyphs) < 3:
+        return
+    usual = np.median(heights[heights >= np.quantile(heights, 0.75) / 2])  # + and - are lower
+    for glyph, height in zip(glyphs, heights / usual, strict=True):
+        moments = cv2.moments(glyph.mask, binaryImage=True)
+        across, shear, along = moments["mu20"], moments["mu11"], moments["mu02"]
+        lean = -np.degrees(np.arctan2(2 * shear, along - across)) / 2  # of the long axis, to the right
+        spread = np.hypot(along - across, 2 * shear)
+        is_stroke = across + along - spread < SIGN_WIDTH**2 * (across + along + spread)
+        is_tall = height >= SIGN_HEIGHT[0] or (height >= SIGN_HEIGHT[1] and lean >= SIGN_LEAN)
+        glyph.is_sign = bool(is_stroke and is_tall and abs(lean) < 45)
 
 
 def _grouped(parts: Components, kept: np.ndarray, letter: float) -> list[np.ndarray]:

@@ -6,13 +6,14 @@
 FOLDER holds labelled photographs (see handwritten/README.md). Writes benchmarks/results/sheets.json: milliseconds for
 a 300x300 crop and a 12-megapixel sheet, on one thread; of 60 drawn sheets the characters found and invented. With
 FOLDER also photos.json: for each set of weights, of FOLDER and of 300 drawn photographs under random conditions, the
-share right, answered, and right when answered, beside the plain way (grey, dark on light turned round, resized to
+share right, answered, and right when answered, beside the tutorials' way (grey, dark on light turned round, resized to
 28x28) on the same.
 """
 
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,7 @@ import models
 import paper
 import pipeline.preprocessing.photo as photo_reading
 from benchmarks import results
-from pictures import read_folder
+from pictures import Sample, read_folder
 from pipeline.preprocessing.image_files import read_image
 
 PHOTOS, SHEETS = 300, 60
@@ -59,9 +60,9 @@ def drawn() -> tuple[list[np.ndarray], list[str]]:
     return pictures, labels
 
 
-def shares(model: models.MnistNet, pictures: list[np.ndarray], labels: list[str], name: str) -> dict:
-    """In percent; `pictures` are (28, 28)."""
-    table = handwriting.answer(model, pictures)
+def shares(model: models.MnistNet, samples: list[Sample], labels: list[str], name: str) -> dict:
+    """In percent."""
+    table = handwriting.answer(model, [sample.picture for sample in handwriting.choose(model, samples)])
     right, sure = table.prediction == labels, table.answer != handwriting.UNCLEAR
     kinds = {"right": right, "answered": sure, "right when answered": right[sure]}
     return {f"{name}: {kind}": 100 * values.mean() for kind, values in kinds.items()}
@@ -111,15 +112,23 @@ def main(folder: str = "", *weights: str) -> None:
     if not folder:
         return
     samples, _ = read_folder(Path(folder), models.DIGITS)
-    real = [sample.picture for sample in samples], [sample.label for sample in samples]
-    plain_real = [tutorial_way(photo_reading.as_uint8(read_image(sample.file))) for sample in samples]
+    real = [sample.label for sample in samples]
+    tutorial = [
+        replace(sample, picture=tutorial_way(photo_reading.as_uint8(read_image(sample.file))), others=[])
+        for sample in samples
+    ]
     photos, labels = drawn()
-    read, plain = ([way(photo) for photo in photos] for way in (photo_reading.photo_to_mnist, tutorial_way))
+    drawn_samples = [
+        Sample(Path(), None, None, photo, photo_reading.photo_to_mnist(photo), photo_reading.other_readings(photo))
+        for photo in photos
+    ]
+    drawn_tutorial = [replace(sample, picture=tutorial_way(sample.photo), others=[]) for sample in drawn_samples]
     rows = []
     for path in weights:
         model = models.load(Path(path), models.MnistNet, "train_mnist.py")
-        row = {"weights": path} | shares(model, *real, "real") | shares(model, plain_real, real[1], "real, plain way")
-        row |= shares(model, read, labels, "drawn") | shares(model, plain, labels, "drawn, plain way")
+        row = {"weights": path} | shares(model, samples, real, "real")
+        row |= shares(model, tutorial, real, "real, tutorial's way") | shares(model, drawn_samples, labels, "drawn")
+        row |= shares(model, drawn_tutorial, labels, "drawn, tutorial's way")
         rows.append(results.say(row))
     means = {name: sum(row[name] for row in rows) / len(rows) for name in list(rows[0])[1:]}
     results.write("photos", {"photos": len(samples)} | means, rows)

@@ -78,8 +78,8 @@ def test_metrics_history_and_config(finished):
     metrics = json.loads((folder / "metrics.json").read_text())
     history = pd.read_csv(folder / "history.csv")
     config = json.loads((folder / "config.json").read_text())
-    # 1,200 digits, 300 outliers and 360 drawn digits
-    assert history.epoch.tolist() == [1, 2, 3] and history.examples.tolist() == [1860, 3720, 5580]
+    # 1,200 digits, 300 outliers and 210 drawn digits
+    assert history.epoch.tolist() == [1, 2, 3] and history.examples.tolist() == [1710, 3420, 5130]
     best = history.loc[history.valid_loss.idxmin()]
     assert metrics["test_accuracy"] == best.test_accuracy and metrics["valid_accuracy"] == best.valid_accuracy
     assert metrics["parameters"] == 21_840 and metrics["epochs"] == 3 and metrics["dataset"] == "synthetic digits"

@@ -49,8 +49,8 @@ class TransferRecipe(LetterRecipe):
 TRANSFER = {
     "best": TransferRecipe(
         epochs=10, batch_size=128, optimizer="muon", learning_rate=0.05, momentum=0.85, schedule="one-cycle",
-        dropout=0.0, augment=1.0, average=0.3, decline=0.3, drawn=2000, copies=40, wear=0.5,
-        unfreeze=1,
+        dropout=0.0, augment=1.0, average=0.5, decline=0.3, smoothing=0.02, drawn=2000, copies=40,
+        wear=0.8, unfreeze=1,
     ),
     "classic": TransferRecipe(
         epochs=50, batch_size=16, optimizer="sgd", learning_rate=0.001, momentum=0.7, dropout=0.0
@@ -59,8 +59,8 @@ TRANSFER = {
 SCRATCH = {
     "best": LetterRecipe(
         epochs=10, batch_size=128, optimizer="muon", learning_rate=0.05, momentum=0.85, weight_decay=0.05,
-        schedule="one-cycle", dropout=0.0, batch_norm=3, augment=1.0, average=0.3, decline=0.3, drawn=2000, copies=40,
-        wear=0.5,
+        schedule="one-cycle", dropout=0.0, batch_norm=3, augment=1.0, average=0.5, decline=0.3, smoothing=0.02,
+        drawn=2000, copies=40, wear=0.8,
     ),
     "classic": LetterRecipe(epochs=50, batch_size=16, optimizer="sgd", learning_rate=0.01, momentum=0.9, dropout=0.0),
 }  # fmt: skip

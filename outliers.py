@@ -21,7 +21,7 @@ ALIKE = {
     "alpha": "a d x Q chi sigma ampersand", "beta": "8 R ampersand",
     "gamma": "4 J V X Y r v x y chi nu upsilon", "delta": "6 8 d",
     "epsilon": "C E c e", "zeta": "2 3 C xi", "eta": "h n", "theta": "0 8 Q e Theta", "iota": "1 J L t",
-    "kappa": "H K R X h k x", "lambda": "A X x Lambda", "mu": "M U u w", "nu": "U V r u v y gamma upsilon",
+    "kappa": "H K R X h k x", "lambda": "A X x Lambda", "mu": "M U u w", "nu": "U V r u v y gamma upsilon check-mark",
     "xi": "3 E e Xi",
     "omicron": "0 C D Q c", "pi": "M T m n Pi", "rho": "9 D P p", "sigma": "0 5 6 9 Q a c", "tau": "7 J T r t",
     "upsilon": "U V u v", "phi": "9 Q d Phi", "chi": "X x y", "psi": "4 Y w y Psi", "omega": "M W m w Omega",

@@ -1,0 +1,109 @@
+"""What is each rule of the reading worth? Every one is left out in turn, and all pictures are read again.
+
+    python -m benchmarks.ablation FOLDER outputs/benchmarks/best/*/model.pt
+
+FOLDER as for benchmarks.handwriting. Writes benchmarks/results/ablation.json: for each rule and each kind of digits,
+beside 300 drawn photographs of benchmarks.photos, the points of `right` and of `answered` that are lost without it, as
+the mean of all weights; and prints both as a table.
+"""
+
+import dataclasses
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+import cv2
+import numpy as np
+import torch
+
+import handwriting
+import models
+from benchmarks import photos, results
+from benchmarks.handwriting import transcripts
+from pictures import Sample
+from pipeline.preprocessing import binarization, mnist_format, photo, segmentation
+from pipeline.preprocessing.image_files import list_images, read_image
+
+
+def changed(**fields):
+    """Both scales of a single character with some fields replaced."""
+    return [(photo, name, dataclasses.replace(getattr(photo, name), **fields)) for name in ("PHOTO", "GENEROUS")]
+
+
+def constants(module, **values):
+    return [(module, name, value) for name, value in values.items()]
+
+
+EVERYWHERE = 2.0  # a window as wide as this share of the image holds all of it
+RULES = {
+    "all rules": [],
+    "the color that shows the ink best": constants(binarization, _color_mixture=lambda image: np.full((1, 3), 1 / 3)),
+    "polarity by the local median": constants(photo, polarity=lambda gray, scale: 9.0),
+    "contrast compared nearby, for the mask": changed(window=EVERYWHERE),
+    "noise of paper": constants(binarization, NOISE_SPREAD=0),
+    "faint parts left out": changed(faint=0.0),
+    "printed lines removed": constants(photo, without_rules=lambda mask, scale: mask),
+    "what the border cuts weighs less": constants(segmentation, CUT_WEIGHT=1, ACROSS_WEIGHT=1),
+    "what is in a corner weighs less": constants(segmentation, CORNER_WEIGHT=1),
+    "near strokes join": constants(segmentation, STROKE_REACH=((9.0, 0.0),)),
+    "broken strokes join": constants(segmentation, GAP=0, GAP_PIXELS=0),
+    "a second character joins": constants(segmentation, COMPANION_REACH=0),
+    "the edge of a thing is no ink": constants(segmentation, NARROW=0),
+    "contrast compared nearby, for the stroke": constants(mnist_format, NEARBY=EVERYWHERE),
+    "the stroke smoothed": constants(mnist_format, DRAWING_BLUR=0.1),
+    "thin strokes widened": constants(mnist_format, MIN_STROKE_WIDTH=0),
+    "solid things are no ink": constants(mnist_format, MAX_STROKE_WIDTH=99),
+    "other readings where it is unsure": constants(photo, other_readings=lambda image: []),
+}
+
+
+def read_all(pictures: dict[str, tuple[list[np.ndarray], list[str]]], networks: list) -> dict[str, tuple[float, float]]:
+    """Of each kind the shares right and answered, in percent."""
+    shares = {}
+    for kind, (images, labels) in pictures.items():
+        samples = [Sample(Path(), None, None, i, photo.photo_to_mnist(i), photo.other_readings(i)) for i in images]
+        right, answered = [], []
+        for network in networks:
+            chosen = [sample.picture for sample in handwriting.choose(network, samples)]
+            table = handwriting.answer(network, chosen)
+            right.append(((table.prediction == labels) & (table.confidence > 0)).mean())
+            answered.append((table.answer != handwriting.UNCLEAR).mean())
+        shares[kind] = 100 * float(np.mean(right)), 100 * float(np.mean(answered))
+    return shares
+
+
+def main(folder: Path, weights: list[Path]) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    networks = [models.load(path, models.MnistNet, "train_mnist.py", models.DIGITS) for path in weights]
+    pictures = {"drawn": photos.drawn()}
+    sheets = transcripts(folder)
+    for file in list_images(folder):
+        if file not in sheets and file.parent.name in models.DIGITS:
+            images, labels = pictures.setdefault(file.parent.parent.name, ([], []))
+            images.append(photo.as_uint8(read_image(file)))
+            labels.append(file.parent.name)
+    rows, whole = [], None
+    for rule, changes in RULES.items():
+        with ExitStack() as stack:
+            for module, name, value in changes:
+                stack.enter_context(mock.patch.object(module, name, value))
+            shares = read_all(pictures, networks)
+        whole = whole or shares
+        row = {"without": rule}
+        for kind, (right, answered) in shares.items():
+            row[f"{kind}: right"], row[f"{kind}: answered"] = right - whole[kind][0], answered - whole[kind][1]
+        rows.append(row)
+        cells = [f"{row[f'{kind}: right']:+.1f}, {row[f'{kind}: answered']:+.1f}" for kind in shares]
+        print(" | ".join(["", rule, *cells, ""]).strip(), flush=True)
+    summary = {
+        f"{kind}: {name}": value
+        for kind in whole
+        for name, value in zip(("right", "answered"), whole[kind], strict=True)
+    }
+    results.write("ablation", summary, rows)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

@@ -216,11 +216,8 @@ def outliers(pictures: np.ndarray, labels: np.ndarray, count: int, seed: int) ->
     made = {pairs: 0.07, turned: 0.05, mixed: 0.05, halves: 0.03}
     if len(classes) > FEW or classes.isdisjoint(TURNS):
         made = {pairs: 0.12, mixed: 0.08}
-    others = [
-        letters(round(0.4 * count), rng, classes),
-        scribbles(round(0.2 * count), rng),
-        signs(max(1, round(0.15 * count)), rng),
-        shapes(round(0.05 * count), rng),
-    ]
+    drawn = {scribbles: 0.2, signs: 0.15, shapes: 0.05}
+    others = [letters(max(1, round(0.4 * count)), rng, classes)]
+    others += [kind(max(1, round(share * count)), rng) for kind, share in drawn.items()]
     others += [kind(pictures, labels, max(1, round(share * count)), rng) for kind, share in made.items()]
     return np.concatenate(others)

@@ -45,7 +45,6 @@ RULES = {
     "faint parts left out": changed(faint=0.0),
     "printed lines removed": constants(photo, without_rules=lambda mask, scale: mask),
     "what the border cuts weighs less": constants(segmentation, CUT_WEIGHT=1, ACROSS_WEIGHT=1),
-    "what is in a corner weighs less": constants(segmentation, CORNER_WEIGHT=1),
     "near strokes join": constants(segmentation, STROKE_REACH=((9.0, 0.0),)),
     "broken strokes join": constants(segmentation, GAP=0, GAP_PIXELS=0),
     "a second character joins": constants(segmentation, COMPANION_REACH=0),

@@ -215,13 +215,17 @@ def main(folder: Path, weights: list[Path]) -> None:
     for group, networks in groups.items():
         worst = []
         for kind in all_kinds:
-            where = np.flatnonzero(np.isin(kind.labels, networks[0].class_names))
+            if kind.name.endswith("_train"):
+                continue
+            # capitals have the names of small letters
+            is_other = kind.name.startswith("nondigit")
+            where = np.flatnonzero(np.isin(kind.labels, networks[0].class_names) & (not is_other))
             row = {"network": group, "weights": len(networks), "kind": kind.name}
             if len(where):
                 figures, probability = of_known(kind, networks, where)
                 row |= figures
                 worst += [(float(p), kind, int(i)) for p, i in zip(probability, where, strict=True)]
-            elif kind.name.startswith("nondigit") and set(networks[0].class_names) == set(models.DIGITS):
+            elif is_other and set(networks[0].class_names) == set(models.DIGITS):
                 alike = is_lookalike(kind)
                 tables = [answers(network, kind.samples["ours"]) for network in networks]
                 answered = [(table.answer != handwriting.UNCLEAR).to_numpy() for table in tables]

@@ -1,6 +1,6 @@
 """Which strokes of the ink are characters: the one that an image shows, or all of a sheet, in reading order.
 
-The ink falls into connected parts. A part weighs by its size, its contrast and its place; one that the border cuts
+The ink falls into connected parts. A part weighs by its size and its contrast; one that the border cuts
 weighs less. Parts that are close and of unequal size are strokes of one character, such as the bar of a 5; equal
 neighbors are two characters.
 """
@@ -16,7 +16,7 @@ from pipeline.preprocessing.mnist_format import components, square
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 CUT_WEIGHT, ACROSS_WEIGHT = 0.12, 0.02  # of a part that touches the border, and of one that touches opposite borders
-CORNER_WEIGHT = 0.5  # of a part in the corner, against one in the middle
+MIN_CHARACTER = 0.03  # of the image's longer side: what is smaller is dirt, or the grain of paper
 # parts of at least such a size, no further away than this, are strokes of the main one; both are shares of its size
 STROKE_REACH = (0.3, 0.2), (0.1, 0.07)
 GAP = 0.04  # of the main part's size: what is as near, from ink to ink, is a piece of the same stroke
@@ -37,8 +37,8 @@ class Components:
     """The connected parts of the ink; every attribute but `names` has one value or row for each of N parts."""
 
     def __init__(self, ink: Ink):
-        count, self.names, boxes, centers = components(ink.mask)  # names: (H, W), 0 is paper
-        boxes, self.center = boxes[1:], centers[1:]
+        count, self.names, boxes, _ = components(ink.mask)  # names: (H, W), 0 is paper
+        boxes = boxes[1:]
         self.contrast = mean_contrast(ink.contrast, ink.mask, self.names, count)
         self.x, self.y, self.width, self.height, self.area = boxes.T
         self.right, self.bottom = self.x + self.width, self.y + self.height
@@ -67,12 +67,14 @@ class Glyph:
 
 
 def main_character(ink: Ink) -> Glyph | None:
-    """The character that the image shows; None where there is no ink but the edges of things."""
+    """The character that the image shows; None where there is no ink but dirt and the edges of things."""
     parts = Components(ink)
     if not len(parts):
         return None
-    mask = parts.mask(_joined(parts, _main_part(parts, ink.mask.shape)))
+    mask = parts.mask(_joined(parts, _main_part(parts)))
     x, y, width, height = box = cv2.boundingRect(mask)
+    if max(width, height) < MIN_CHARACTER * max(mask.shape):
+        return None
     mask = mask[y : y + height, x : x + width]
     return None if _is_narrow(mask) and _is_edge_of_thing(ink, mask, box) else Glyph(box, mask)
 
@@ -82,18 +84,15 @@ def is_single(ink: Ink) -> bool:
     parts = Components(ink)
     if not len(parts):
         return False
-    main = _main_part(parts, ink.mask.shape)
+    main = _main_part(parts)
     size = parts.size[~parts.is_cut] / parts.size[main]
     is_alone = not parts.is_cut[main] and all((size >= least).sum() <= most for least, most in SINGLE)
     return bool(is_alone and parts.size[main] >= SINGLE_SIZE * max(ink.mask.shape))
 
 
-def _main_part(parts: Components, shape: tuple[int, int]) -> int:
-    """The part that most looks like what the image was taken for: large, strong, whole, in the middle."""
-    height, width = shape
-    aside = np.hypot(parts.center[:, 0] / width - 0.5, parts.center[:, 1] / height - 0.5)
+def _main_part(parts: Components) -> int:
+    """The part that most looks like what the image was taken for: large, strong, whole."""
     weight = np.where(parts.is_across, ACROSS_WEIGHT, np.where(parts.is_cut, CUT_WEIGHT, 1))
-    weight = weight * (1 - (1 - CORNER_WEIGHT) * aside)
     return int(np.argmax(parts.size * np.sqrt(parts.area) * parts.contrast * weight))
 
 

@@ -30,7 +30,7 @@ class Scale:
 PHOTO = Scale(200, 400, 0.2, 0.06, 0.35, 0.45, False)  # one character, which may fill the image
 GENEROUS = replace(PHOTO, max_pen_width=0.4, faint=0.2)  # the same, by a very broad pen, or one that pales
 SHEET = Scale(800, 1800, 0.06, 0.018, 0.1, 0.45, True)  # many characters
-REDUCED_WINDOW = 35  # pixels that the surroundings measure on the reduced image, which tells color and polarity of ink
+REDUCED_WINDOW = 25  # pixels that the surroundings measure on the reduced image, which tells color and polarity of ink
 MIN_CONTRAST = 20  # of 255: less is no ink
 NOISE_SPREAD = 3  # times the difference between the 10th and 50th percentile of contrast, above the latter, is no ink
 NOISE_FACTOR = 3  # times the median contrast nearby is no ink where noise is local

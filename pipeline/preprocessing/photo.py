@@ -53,8 +53,7 @@ def find_character(photo: np.ndarray) -> Character:
 
 
 def _main(gray: np.ndarray, factor: float, is_dark: bool, scale: Scale) -> Character:
-    ink = find_ink(gray, is_dark, factor, scale)
-    ink.mask = without_rules(ink.mask, factor)
+    ink = _ink(gray, factor, is_dark, scale)
     glyph = main_character(ink)
     return _character(ink, glyph) if glyph else Character((0, 0, 0, 0), np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8))
 
@@ -83,10 +82,12 @@ def find_characters(photo: np.ndarray) -> list[Character]:
         photo: as for photo_to_mnist.
     """
     photo = as_uint8(photo)
-    gray, _ = to_gray(photo, PHOTO)
-    if abs(polarity(gray, PHOTO)) >= CLEAR_POLARITY and is_single(_ink(photo, PHOTO)):
+    gray, factor = to_gray(photo, PHOTO)
+    odds = polarity(gray, PHOTO)
+    if abs(odds) >= CLEAR_POLARITY and is_single(_ink(gray, factor, odds >= 0, PHOTO)):
         return [character] if (character := find_character(photo)).image.any() else []
-    ink = _ink(photo, SHEET)
+    gray, factor = to_gray(photo, SHEET)
+    ink = _ink(gray, factor, polarity(gray, SHEET) >= 0, SHEET)
     found = [(glyph, _character(ink, glyph)) for glyph in all_characters(ink)]
     for glyph, character in found:
         if glyph.is_sign:
@@ -94,10 +95,9 @@ def find_characters(photo: np.ndarray) -> list[Character]:
     return [character for glyph, character in found if glyph.is_sign or character.image.any()]
 
 
-def _ink(photo: np.ndarray, scale: Scale) -> Ink:
-    """The ink of (H, W) or (H, W, 3) uint8, printed lines removed."""
-    gray, factor = to_gray(photo, scale)
-    ink = find_ink(gray, polarity(gray, scale) >= 0, factor, scale)
+def _ink(gray: np.ndarray, factor: float, is_dark: bool, scale: Scale) -> Ink:
+    """The ink as from find_ink, printed lines removed."""
+    ink = find_ink(gray, is_dark, factor, scale)
     ink.mask = without_rules(ink.mask, factor)
     return ink
 

@@ -6,6 +6,7 @@ is run twice, and none is lost when a machine is.
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -124,7 +125,8 @@ class Ledger:
         of_plan = optuna.create_study(direction="maximize")  # in memory
         of_plan.add_trials(complete)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return optuna.importance.get_param_importances(of_plan, evaluator=evaluator, params=varied)
+        with warnings.catch_warnings(action="ignore"):  # that all are alike where all trials are equally accurate
+            return optuna.importance.get_param_importances(of_plan, evaluator=evaluator, params=varied)
 
     def _open(self) -> None:
         self.storage = _storage(self.url)

@@ -148,7 +148,7 @@ def test_the_accuracy_and_those_without_each_channel(finished, metrics, model, t
             layer.weight[:], layer.bias[:] = before
     least = table.accuracy.min()
     assert metrics["least_accuracy_without_a_channel"] == least and f"{least:.2f} %" in finished[1].stdout
-    assert metrics["cheap_channels"] == (table.lost < 0.1).sum() and table.lost.max() > 5, "some channel matters"
+    assert metrics["cheap_channels"] == (table.lost < 0.1).sum() and table.lost.max() > 3, "some channel matters"
 
 
 def test_the_matches_against_numpy_s_correlation(finished, metrics, model):

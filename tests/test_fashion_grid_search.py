@@ -340,9 +340,10 @@ def test_the_dashboard_shows_the_study_in_a_real_browser(finished, tmp_path):
             capture_output=True, text=True, timeout=90,
         ).stdout  # fmt: skip
         text = html.unescape(re.sub(r"<[^>]+>", " ", shown))
-        best = pd.read_csv(finished[0] / "results.csv").iloc[0]
+        table = pd.read_csv(finished[0] / "results.csv")
+        shown_trial = table[table.trial == 0].iloc[0]  # the page has the details of the first
         assert "fashion" in text and "Trial 0" in text and "Complete" in text and "Intermediate Values" in text
-        assert f"{best.valid_acc:g}" in text, "the best trial's value"
+        assert f"{shown_trial.valid_acc:g}" in text, "its value"
     finally:
         server.terminate()
         server.wait()

@@ -20,7 +20,7 @@ import torch
 import handwriting
 import models
 from benchmarks import photos, results
-from benchmarks.handwriting import transcripts
+from benchmarks.handwriting import answers, transcripts
 from pictures import Sample
 from pipeline.preprocessing import binarization, mnist_format, photo, segmentation
 from pipeline.preprocessing.image_files import list_images, read_image
@@ -64,8 +64,7 @@ def read_all(pictures: dict[str, tuple[list[np.ndarray], list[str]]], networks: 
         samples = [Sample(Path(), None, None, i, photo.photo_to_mnist(i), photo.other_readings(i)) for i in images]
         right, answered = [], []
         for network in networks:
-            chosen = [sample.picture for sample in handwriting.choose(network, samples)]
-            table = handwriting.answer(network, chosen)
+            table = answers(network, samples)
             right.append(((table.prediction == labels) & (table.confidence > 0)).mean())
             answered.append((table.answer != handwriting.UNCLEAR).mean())
         shares[kind] = 100 * float(np.mean(right)), 100 * float(np.mean(answered))

@@ -1,7 +1,8 @@
 """One course of training, from the first epoch or from the one that a stopped run had finished, to files and curves.
 
-The epoch of least validation loss goes to model.pt, all that was measured beside it, and after every epoch what is
-needed to go on to checkpoint.pt. The test split is read after each epoch to draw its curve, and chooses nothing.
+The epoch of least validation loss, smoothed as in training, goes to model.pt, all that was measured beside it, and
+after every epoch what is needed to go on to checkpoint.pt. The test split is read after each epoch to draw its curve,
+and chooses nothing.
 """
 
 import math
@@ -49,15 +50,18 @@ def take(
     run = disk.load_checkpoint(checkpoint, config, data.name) or fresh
     if run.keys() != fresh.keys():
         raise experiment.Failure(f"{checkpoint} is another version's: run without --resume")
-    untrained_loss, _ = training.evaluate(model, data.test)
+    untrained_loss = training.evaluate(model, data.test).loss
     start = time.perf_counter()
     for epoch in training.fit(model, data.train, config, config.seed, run["state"], config.quiet):
         row = {"epoch": epoch.number, "examples": epoch.examples}
         row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
-        for split, examples in (("valid", data.valid), ("test", data.test)):
-            row[f"{split}_loss"], row[f"{split}_accuracy"] = training.evaluate(epoch.model, examples, config.smoothing)
-        # by the loss, which moves with every example; a count of right answers cannot tell good epochs apart
-        if row["valid_loss"] < min((before["valid_loss"] for before in run["history"]), default=math.inf):
+        valid = training.evaluate(epoch.model, data.valid, config.smoothing)
+        test = training.evaluate(epoch.model, data.test)
+        row |= {"valid_loss": valid.loss, "valid_accuracy": valid.accuracy, "valid_smoothed_loss": valid.smoothed_loss}
+        row |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
+        # By the loss, which moves with every example: a count of right answers cannot tell good epochs apart. Smoothed
+        # as in training: the plain loss is least while a network that learns smoothed labels is still too sure.
+        if row["valid_smoothed_loss"] < min((past["valid_smoothed_loss"] for past in run["history"]), default=math.inf):
             run["best"] = models.pack(epoch.model)
         run["history"].append(row | {"seconds": time.perf_counter() - start})
         run["losses"] += epoch.batch_losses
@@ -65,13 +69,13 @@ def take(
         disk.save_checkpoint(checkpoint, config, data.name, run)
         print(
             f"{data.name}, epoch {epoch.number}/{config.epochs}: loss {epoch.loss:.4f}, accuracy of train "
-            f"{epoch.accuracy:.2f} %, valid {row['valid_accuracy']:.2f} %, test {row['test_accuracy']:.2f} %"
+            f"{epoch.accuracy:.2f} %, valid {valid.accuracy:.2f} %, test {test.accuracy:.2f} %"
         )
         start = time.perf_counter()
 
     history = pd.DataFrame(run["history"])
     batches = pd.DataFrame(run["losses"], columns=["examples", "loss"])
-    kept = history.loc[history.valid_loss.idxmin()]
+    kept = history.loc[history.valid_smoothed_loss.idxmin()]
     metrics = {name: kept[name] for name in ("test_accuracy", "test_loss", "valid_accuracy", "valid_loss")}
     metrics |= {"best_epoch": int(kept.epoch), "epochs": len(history), "train_seconds": history.seconds.sum()}
     metrics |= {"parameters": models.parameter_count(model), "dataset": data.name, "classes": model.class_names}

@@ -221,7 +221,7 @@ def compare(config: Lesson, source: Source, test: Test, folder: Path) -> None:
     rows = []
     for name, (recipe, build) in contestants(config.digits, source.names).items():
         networks = [train_once(source, recipe, build, seed) for seed in range(config.compare)]
-        accuracies = pd.Series([training.evaluate(network, test.split)[1] for network in networks])
+        accuracies = pd.Series([training.evaluate(network, test.split).accuracy for network in networks])
         learned = sum(p.numel() for p in networks[0].parameters() if p.requires_grad)
         row = {"recipe": name, "parameters learned": learned}
         rows.append(row | {"mean": accuracies.mean(), "deviation": accuracies.std(), "least": accuracies.min()})

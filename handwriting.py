@@ -21,7 +21,7 @@ import plots
 import training
 from pictures import Sample, page_samples
 from pipeline.preprocessing.image_files import read_image
-from pipeline.preprocessing.photo import as_uint8, find_characters
+from pipeline.preprocessing.photo import Photo, as_uint8
 
 SURE = 0.8  # confidence from which an answer counts: set on strangers' digits and on what is no digit
 UNCLEAR = "unclear"
@@ -83,7 +83,7 @@ def upright(model: nn.Module, samples: Sequence[Sample]) -> tuple[list[Sample], 
         if page[0].box is not None and (known := _share_answered(model, page)) < MOST_KNOWN:
             photo = as_uint8(read_image(file))
             ways = {turns: np.ascontiguousarray(np.rot90(photo, turns)) for turns in TURNS}
-            ways = {turns: page_samples(file, way, find_characters(way), turns) for turns, way in ways.items()}
+            ways = {turns: page_samples(file, way, Photo(way).characters(), turns) for turns, way in ways.items()}
             best = max(ways, key=lambda turns: _share_answered(model, ways[turns]))
             if _share_answered(model, ways[best]) >= known + CLEARLY_MORE:
                 page = ways[best]

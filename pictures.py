@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.errors import Failure
 from pipeline.preprocessing.image_files import list_images, read_image
-from pipeline.preprocessing.photo import Character, as_uint8, find_characters, other_readings, photo_to_mnist
+from pipeline.preprocessing.photo import Character, Photo
 from pipeline.preprocessing.segmentation import Box
 
 
@@ -46,7 +46,7 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
     samples, faults = [], []
     for file in files:
         try:
-            photo = as_uint8(read_image(file))
+            photo = Photo(read_image(file))
         except Failure as failure:
             faults.append(str(failure))
         else:
@@ -58,14 +58,20 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
     return samples, faults
 
 
-def _samples(file: Path, folders: Sequence[str], photo: np.ndarray, names: Sequence[str]) -> list[Sample]:
+def _samples(file: Path, folders: Sequence[str], photo: Photo, names: Sequence[str]) -> list[Sample]:
     folder = next((name for name in folders if name in names), None)
     words = re.findall(r"(?<!\d)\d(?!\d)|[a-z]+", file.stem.lower())
     label = folder or next((word for word in words if word in names), None)
-    characters = [] if folder else find_characters(photo)
+    characters = [] if folder else photo.characters()
     if len(characters) < (3 if label else 2):
-        return [Sample(file, label, None, photo, photo_to_mnist(photo), other_readings(photo))]
-    return page_samples(file, photo, characters)
+        return [one_character(file, label, photo)]
+    return page_samples(file, photo.pixels, characters)
+
+
+def one_character(file: Path, label: str | None, photo: Photo) -> Sample:
+    """The character that fills a photo."""
+    picture, *others = photo.readings()
+    return Sample(file, label, None, photo.pixels, picture, others)
 
 
 def page_samples(file: Path, photo: np.ndarray, characters: Sequence[Character], turns: int = 0) -> list[Sample]:

@@ -192,9 +192,9 @@ def learn(configuration: Configuration, settings: Settings, data: Data, folder: 
     torch.manual_seed(settings.seed)
     before, start = rows[-1]["seconds"] if rows else 0.0, time.perf_counter()
     for epoch in training.fit(network(configuration), data.train, asked, settings.seed, state, quiet=True):
-        row = {"epoch": epoch.number, "valid_accuracy": training.evaluate(epoch.model, data.valid)[1]}
+        row = {"epoch": epoch.number, "valid_accuracy": training.evaluate(epoch.model, data.valid).accuracy}
         may_end = epoch.number % EPOCHS == 0
-        row["test_accuracy"] = training.evaluate(epoch.model, data.test)[1] if may_end else None
+        row["test_accuracy"] = training.evaluate(epoch.model, data.test).accuracy if may_end else None
         before = row["seconds"] = before + time.perf_counter() - start
         rows = [*rows, row]
         go_on = settings.sampler == "tpe" or epoch.number < asked.epochs  # a plan trains the longest of a family

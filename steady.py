@@ -18,7 +18,7 @@ import augment
 import loaders
 from handwriting import SURE, TURN, UNCLEAR
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE
-from pipeline.preprocessing.photo import find_character
+from pipeline.preprocessing.photo import Photo
 from pipeline.preprocessing.segmentation import Box
 
 KEPT = 0.7  # confidence down to which an answer that was given stays
@@ -70,7 +70,7 @@ class Steady:
         if self._changed(sight):
             self.since = time
             return self.forget()
-        character = find_character(sight)
+        character = Photo(sight).character
         x, y, width, height = character.box
         side = len(sight)
         if max(width, height) <= SMALL * side:

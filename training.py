@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -196,21 +197,29 @@ def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return torch.cat([model(batch) for batch in images.split(batch_size)])
 
 
-def evaluate(model: nn.Module, split: Split, smoothing: float = 0.0) -> tuple[float, float]:
-    """Mean negative log-likelihood, and accuracy in percent, over all examples of the split.
+class Score(NamedTuple):
+    """What `evaluate` measures."""
+
+    loss: float  # mean negative log-likelihood
+    accuracy: float  # percent
+    smoothed_loss: float  # the loss with smoothed labels, which a recipe that smooths them makes small
+
+
+def evaluate(model: nn.Module, split: Split, smoothing: float = 0.0) -> Score:
+    """Score the network on all examples of the split.
 
     Args:
-        smoothing: share of each label that is spread over all classes, as a recipe has it: the loss is then what such
-            a recipe makes smaller. Unsmoothed it would be least while the network is still too sure of its answers.
+        smoothing: share of each label that is spread over all classes, as a recipe has it, for the smoothed loss.
 
     Raises:
         Failure: the loss is infinite or NaN, as after steps that were far too long.
     """
     log_probabilities = predict(model, split.images)
-    loss = torch.lerp(F.nll_loss(log_probabilities, split.labels), -log_probabilities.mean(), smoothing).item()
+    loss = F.nll_loss(log_probabilities, split.labels).item()
     if not math.isfinite(loss):
         raise Failure(f"the loss is {loss}, the network is lost: try a smaller --learning-rate")
-    return loss, 100 * (log_probabilities.argmax(1) == split.labels).sum().item() / len(split)
+    accuracy = 100 * (log_probabilities.argmax(1) == split.labels).sum().item() / len(split)
+    return Score(loss, accuracy, (1 - smoothing) * loss - smoothing * log_probabilities.mean().item())
 
 
 def confusion(answers: torch.Tensor, labels: torch.Tensor, names: Sequence[str]) -> pd.DataFrame:

@@ -20,8 +20,9 @@ import torch
 import handwriting
 import models
 from benchmarks import photos, results
-from benchmarks.handwriting import answers, transcripts
-from pictures import Sample
+from benchmarks.handwriting import transcripts
+from benchmarks.photos import answers
+from pictures import one_character
 from pipeline.preprocessing import binarization, mnist_format, photo, segmentation
 from pipeline.preprocessing.image_files import list_images, read_image
 
@@ -53,7 +54,7 @@ RULES = {
     "the stroke smoothed": constants(mnist_format, DRAWING_BLUR=0.1),
     "thin strokes widened": constants(mnist_format, MIN_STROKE_WIDTH=0),
     "solid things are no ink": constants(mnist_format, MAX_STROKE_WIDTH=99),
-    "other readings where it is unsure": constants(photo, other_readings=lambda image: []),
+    "other readings where it is unsure": constants(photo.Photo, readings=lambda self: [self.character.image]),
 }
 
 
@@ -61,7 +62,7 @@ def read_all(pictures: dict[str, tuple[list[np.ndarray], list[str]]], networks: 
     """Of each kind the shares right and answered, in percent."""
     shares = {}
     for kind, (images, labels) in pictures.items():
-        samples = [Sample(Path(), None, None, i, photo.photo_to_mnist(i), photo.other_readings(i)) for i in images]
+        samples = [one_character(Path(), None, photo.Photo(pixels)) for pixels in images]
         right, answered = [], []
         for network in networks:
             table = answers(network, samples)

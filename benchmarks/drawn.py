@@ -32,10 +32,10 @@ def main() -> None:
         model = models.MnistNet(dropout=recipe.dropout)
         best = max(
             training.fit(model, drawn.train, recipe, seed, quiet=True),
-            key=lambda epoch: training.evaluate(epoch.model, drawn.valid)[1],
+            key=lambda epoch: training.evaluate(epoch.model, drawn.valid).accuracy,
         )
-        row = {"seed": seed, "drawn_test_accuracy": training.evaluate(best.model, drawn.test)[1]}
-        rows.append(results.say({**row, "real_test_accuracy": training.evaluate(best.model, real)[1]}))
+        row = {"seed": seed, "drawn_test_accuracy": training.evaluate(best.model, drawn.test).accuracy}
+        rows.append(results.say({**row, "real_test_accuracy": training.evaluate(best.model, real).accuracy}))
     accuracies = [row["real_test_accuracy"] for row in rows]
     summary = {
         "real_test_accuracy_mean": statistics.mean(accuracies),

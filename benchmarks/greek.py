@@ -58,7 +58,7 @@ def measure(source: Source, recipes: dict, seeds: int) -> list[dict]:
             row = {"recipe": name, "seed": seed, "seconds": time.perf_counter() - start}
             for test, letters_of in tests.items():
                 examples = split(letters_of, source.names)
-                row[f"{test} right"] = training.evaluate(model, examples)[1]
+                row[f"{test} right"] = training.evaluate(model, examples).accuracy
                 row[f"{test} answered"] = 100 * sure(model, examples.images).float().mean().item()
             row["digits taken for letters"] = 100 * sure(model, digits).float().mean().item()
             row["other letters taken for these"] = 100 * sure(model, others).float().mean().item()
@@ -89,7 +89,7 @@ def one_by_one(source: Source, recipes: dict) -> list[dict]:
         for name, (recipe, build) in recipes.items():
             model = greek.train_once(rest, recipe, build, seed=i)
             left_out = letters.as_split(source.pictures[i : i + 1], [label], source.names)
-            row[name] = training.evaluate(model, left_out)[1] == 100
+            row[name] = training.evaluate(model, left_out).accuracy == 100
         rows.append(results.say(row))
     return rows
 

@@ -24,7 +24,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import torch
 
 import handwriting
@@ -32,11 +31,11 @@ import loaders
 import models
 import plots
 from benchmarks import results
-from benchmarks.photos import tutorial_way
+from benchmarks.photos import answers, tutorial_way
 from pictures import Sample
 from pipeline.preprocessing.image_files import list_images, read_image
 from pipeline.preprocessing.mnist_format import center_ink, components, resize, square
-from pipeline.preprocessing.photo import as_uint8, find_characters, other_readings, photo_to_mnist
+from pipeline.preprocessing.photo import Photo, as_uint8
 
 OUTPUT = Path("outputs/benchmarks/handwriting")
 WORST = 30
@@ -69,7 +68,11 @@ def plain_way(photo: np.ndarray) -> np.ndarray:
     return center_ink(255 * mask)
 
 
-WAYS = {"ours": photo_to_mnist, "plain": plain_way, "tutorial": tutorial_way}
+WAYS = {  # the readings of a photo, of which a network chooses one
+    "ours": lambda pixels: Photo(pixels).readings(),
+    "plain": lambda pixels: [plain_way(pixels)],
+    "tutorial": lambda pixels: [tutorial_way(pixels)],
+}
 
 
 @dataclass
@@ -126,8 +129,8 @@ def read_kinds(folder: Path, sheets: dict[Path, str], other) -> list[Kind]:
         kind.files.append(file)
         shown = resize(photo, min(1, PHOTO_SIDE / max(photo.shape[:2])))
         for way, function in WAYS.items():
-            others = other_readings(photo) if way == "ours" else []
-            kind.samples[way].append(Sample(file, file.parent.name, None, shown, function(photo), others))
+            picture, *others = function(photo)
+            kind.samples[way].append(Sample(file, file.parent.name, None, shown, picture, others))
         if other:
             kind.rapidocr.append(other(photo))
     return list(found.values())
@@ -149,10 +152,6 @@ def shares(counts: dict[str, list[int]], of: int) -> dict:
     row["interval"] = results.interval(round(right.mean()), of)
     row["interval when answered"] = results.interval(round(both.mean()), max(1, round(answered.mean())))
     return row
-
-
-def answers(network, samples: list[Sample]) -> pd.DataFrame:
-    return handwriting.answer(network, [sample.picture for sample in handwriting.choose(network, samples)])
 
 
 def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.ndarray]:
@@ -190,7 +189,7 @@ def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.nd
 
 def of_sheet(photo: np.ndarray, transcript: str, networks: list) -> dict:
     """How many of the networks read it to the last digit; what the first of them says."""
-    characters = find_characters(photo)
+    characters = Photo(photo).characters()
     wanted = transcript.replace("/", "") if transcript.replace("/", "").isdigit() else transcript
     exact, first = 0, ""
     for network in networks:

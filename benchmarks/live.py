@@ -136,7 +136,7 @@ def held(page: np.ndarray, scene: Scene, rng: np.random.Generator) -> Iterator[M
 def on_page(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The character of a picture, cut out of it and at most 400 pixels long, in the middle of a page of its colour."""
     picture = photo_reading.as_uint8(picture)
-    x, y, width, height = photo_reading.find_character(picture).box
+    x, y, width, height = photo_reading.Photo(picture).character.box
     room = round(0.2 * max(width, height))
     picture = picture[max(0, y - room) : y + height + room, max(0, x - room) : x + width + room]
     picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture

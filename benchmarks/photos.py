@@ -18,15 +18,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 
 import handwriting
 import models
 import paper
-import pipeline.preprocessing.photo as photo_reading
 from benchmarks import results
-from pictures import Sample, read_folder
+from pictures import Sample, one_character, read_folder
 from pipeline.preprocessing.image_files import read_image
+from pipeline.preprocessing.photo import Photo, as_uint8, photo_to_mnist
 
 PHOTOS, SHEETS = 300, 60
 PENS = ["pencil", "blue ballpoint", "black ballpoint", "red ballpoint", "felt pen", "marker"]
@@ -60,9 +61,14 @@ def drawn() -> tuple[list[np.ndarray], list[str]]:
     return pictures, labels
 
 
+def answers(model: models.MnistNet, samples: list[Sample]) -> pd.DataFrame:
+    """What the network takes the samples for, each in the reading that it chooses."""
+    return handwriting.answer(model, [sample.picture for sample in handwriting.choose(model, samples)])
+
+
 def shares(model: models.MnistNet, samples: list[Sample], labels: list[str], name: str) -> dict:
     """In percent."""
-    table = handwriting.answer(model, [sample.picture for sample in handwriting.choose(model, samples)])
+    table = answers(model, samples)
     right, sure = table.prediction == labels, table.answer != handwriting.UNCLEAR
     kinds = {"right": right, "answered": sure, "right when answered": right[sure]}
     return {f"{name}: {kind}": 100 * values.mean() for kind, values in kinds.items()}
@@ -86,7 +92,7 @@ def sheets() -> dict:
             pen=str(rng.choice(PENS)), gap=float(rng.choice([0.06, 0.15, 0.25])),
         )  # fmt: skip
         picture, boxes = paper.photograph(rows, 20_000 + i, conditions)
-        read = [character.box for character in photo_reading.find_characters(picture)]
+        read = [character.box for character in Photo(picture).characters()]
         hits = [[j for j, box in enumerate(read) if overlap(box, truth) > 0.5] for truth in boxes]
         order = [hit[0] for hit in hits if hit]
         characters += len(boxes)
@@ -104,9 +110,9 @@ def main(folder: str = "", *weights: str) -> None:
     large = paper.Conditions(size=(4000, 3000), pen="blue ballpoint", pattern="squared", fill=0.9, noise=3)
     sheet, _ = paper.photograph(["0123456789"] * 6, 2, large)
     summary = {
-        "crop_300_ms": milliseconds(lambda: photo_reading.photo_to_mnist(crop), 200),
-        "sheet_12_megapixels_ms": milliseconds(lambda: photo_reading.find_characters(sheet), 7),
-        "sheet_characters": len(photo_reading.find_characters(sheet)),
+        "crop_300_ms": milliseconds(lambda: photo_to_mnist(crop), 200),
+        "sheet_12_megapixels_ms": milliseconds(lambda: Photo(sheet).characters(), 7),
+        "sheet_characters": len(Photo(sheet).characters()),
     }
     results.write("sheets", summary | sheets(), [])
     if not folder:
@@ -114,14 +120,10 @@ def main(folder: str = "", *weights: str) -> None:
     samples, _ = read_folder(Path(folder), models.DIGITS)
     real = [sample.label for sample in samples]
     tutorial = [
-        replace(sample, picture=tutorial_way(photo_reading.as_uint8(read_image(sample.file))), others=[])
-        for sample in samples
+        replace(sample, picture=tutorial_way(as_uint8(read_image(sample.file))), others=[]) for sample in samples
     ]
     photos, labels = drawn()
-    drawn_samples = [
-        Sample(Path(), None, None, photo, photo_reading.photo_to_mnist(photo), photo_reading.other_readings(photo))
-        for photo in photos
-    ]
+    drawn_samples = [one_character(Path(), None, Photo(photo)) for photo in photos]
     drawn_tutorial = [replace(sample, picture=tutorial_way(sample.photo), others=[]) for sample in drawn_samples]
     rows = []
     for path in weights:

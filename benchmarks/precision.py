@@ -39,7 +39,7 @@ def main() -> None:
                 start = time.perf_counter()
                 model = next(epochs).model
                 row[f"{precision}_seconds"] += time.perf_counter() - start
-                row[f"{precision}_valid_accuracy"] = training.evaluate(model, data.valid)[1]
+                row[f"{precision}_valid_accuracy"] = training.evaluate(model, data.valid).accuracy
         rows.append(results.say(row))
     lost = [row["float32_valid_accuracy"] - row["bfloat16_valid_accuracy"] for row in rows]
     summary = {

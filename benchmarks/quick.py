@@ -36,8 +36,8 @@ def quick(seed: int) -> dict:
     torch.manual_seed(seed)
     opened = time.perf_counter()
     for epoch in training.fit(models.MnistNet(dropout=recipe.dropout), data.train, recipe, seed, quiet=True):
-        valid_accuracy = training.evaluate(epoch.model, data.valid)[1]
-        test_accuracy = training.evaluate(epoch.model, data.test)[1]
+        valid_accuracy = training.evaluate(epoch.model, data.valid).accuracy
+        test_accuracy = training.evaluate(epoch.model, data.test).accuracy
     end = time.perf_counter()
     return {
         "side": "quick",

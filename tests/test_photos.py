@@ -22,7 +22,7 @@ from paper import photograph
 from pictures import page_samples, read_folder
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.mnist_format import center_ink
-from pipeline.preprocessing.photo import Character, find_character, find_characters, other_readings, photo_to_mnist
+from pipeline.preprocessing.photo import Character, Photo, photo_to_mnist
 from scenery import Conditions
 
 DIGITS = tuple("0123456789")
@@ -89,7 +89,7 @@ def test_a_narrow_digit_on_the_edge_of_a_shadow_is_no_rim(edge, soft, dark):
     stroke = cv2.polylines(np.zeros((160, 160), np.uint8), [nine], False, 255, 8, cv2.LINE_AA)
     ink = cv2.GaussianBlur(stroke, (0, 0), 0.8) / 255
     picture = cv2.GaussianBlur(light * (225 * (1 - ink) + 30 * ink), (0, 0), 1)
-    assert np.abs(np.subtract(find_character(picture.astype(np.uint8)).box, cv2.boundingRect(stroke))).max() < 8
+    assert np.abs(np.subtract(Photo(picture.astype(np.uint8)).character.box, cv2.boundingRect(stroke))).max() < 8
 
 
 @pytest.mark.parametrize(("low", "high", "soft", "desk"), [(30, 90, 8, 70), (36, 80, 16, 70), (36, 100, 8, 90)])
@@ -103,14 +103,14 @@ def test_the_light_beside_a_shadow_is_no_ink(low, high, soft, desk):
     ink, across = cv2.GaussianBlur(stroke, (0, 0), 0.6) / 255, np.arange(160)
     shadow = np.clip((across - low) / soft + 0.5, 0, 1) * np.clip((high - across) / soft + 0.5, 0, 1)
     picture = cv2.GaussianBlur((1 - 0.45 * shadow) * (page * (1 - ink) + 40 * ink), (0, 0), 1)
-    assert np.abs(np.subtract(find_character(picture.astype(np.uint8)).box, cv2.boundingRect(stroke))).max() < 8
+    assert np.abs(np.subtract(Photo(picture.astype(np.uint8)).character.box, cv2.boundingRect(stroke))).max() < 8
 
 
 def test_a_soft_stroke_is_not_given_up_for_a_sharp_rim_elsewhere():
     picture = np.full((160, 160), 235, np.uint8)
     picture = cv2.GaussianBlur(cv2.line(picture, (84, 35), (62, 125), 30, 12), (0, 0), 4)
     picture[:, 140:143], picture[:, 143:] = 90, 150
-    x, y, width, height = find_character(picture).box
+    x, y, width, height = Photo(picture).character.box
     assert abs(x + width / 2 - 73) < 3 and abs(y + height / 2 - 80) < 3 and height < 110
 
 
@@ -178,7 +178,7 @@ def test_a_marker_of_a_fifth_of_the_character_is_one_of_the_readings():
     """It fills most of the picture, so that paper looks like ink; and where it crosses itself, like a thing."""
     for i in range(20):
         usual, page = photo_to_mnist(drawn_by_pen(str(i % 10), i, 60)), drawn_by_pen(str(i % 10), i, 160)
-        readings = [photo_to_mnist(page), *other_readings(page)]
+        readings = Photo(page).readings()
         assert len(readings) <= 3 and max(likeness(reading, usual) for reading in readings) > 0.6, i
 
 
@@ -199,7 +199,7 @@ def test_the_pale_part_of_a_stroke_belongs_to_it():
     """A pen that runs dry: the end of the stroke has a third of the contrast of its beginning."""
     stroke = cv2.polylines(np.zeros((300, 300), np.uint8), [np.array([(90, 60), (210, 60), (130, 240)])], False, 255, 9)
     fading = np.linspace(1, 0.34, 300)[:, None] * stroke * 0.8
-    _, y, width, height = find_character((245 - fading).astype(np.uint8)).box
+    _, y, width, height = Photo((245 - fading).astype(np.uint8)).character.box
     assert abs(y - 55) < 6 and abs(y + height - 245) < 8 and width > 110
 
 
@@ -397,14 +397,14 @@ def test_sheets_every_character_once_in_reading_order(changes):
     rows = ["0123456789", "5454", "1777419"]
     for seed in range(2):
         picture, truth = photograph(rows, seed, dataclasses.replace(SHEET, **changes))
-        found = find_characters(picture)
+        found = Photo(picture).characters()
         assert len(found) == len(truth)
         assert all(overlap(character.box, box) > 0.5 for character, box in zip(found, truth, strict=True))
 
 
 def test_a_character_of_a_sheet_looks_as_it_does_alone():
     picture, _ = photograph(["2345"], 4, SHEET)
-    for character in find_characters(picture):
+    for character in Photo(picture).characters():
         x, y, width, height = character.box
         margin = 8
         crop = picture[y - margin : y + height + margin, x - margin : x + width + margin]
@@ -420,7 +420,7 @@ def test_two_strokes_are_one_character_and_two_characters_two():
     cv2.line(page, (231, 45), (228, 150), 30, 5)  # and its upright, which stands apart
     cv2.line(page, (330, 45), (326, 150), 30, 5)  # 1 and 1, nearly touching
     cv2.line(page, (342, 45), (339, 150), 30, 5)
-    assert [round(character.box[0], -1) for character in find_characters(page)] == [40, 180, 320, 340]
+    assert [round(character.box[0], -1) for character in Photo(page).characters()] == [40, 180, 320, 340]
 
 
 def test_an_empty_page_has_no_characters():
@@ -429,8 +429,8 @@ def test_an_empty_page_has_no_characters():
         page, _ = photograph(
             [["1"]], 0, dataclasses.replace(SHEET, pattern=pattern, fill=0.06, place=(2.0, 2.0), noise=3)
         )
-        assert len(find_characters(page)) <= 1
-    assert find_characters(np.clip(rng.normal(200, 4, (700, 900)), 0, 255).astype(np.uint8)) == []
+        assert len(Photo(page).characters()) <= 1
+    assert Photo(np.clip(rng.normal(200, 4, (700, 900)), 0, 255).astype(np.uint8)).characters() == []
 
 
 def test_signs_between_digits_are_unclear():
@@ -445,7 +445,7 @@ def test_signs_between_digits_are_unclear():
         else:
             at = [(left + 10 * int(a), 45 + 8 * int(b)) for a, b in points.split()]
             cv2.polylines(page, [np.array(at)], False, 40, 4, cv2.LINE_AA)
-    found = find_characters(page)
+    found = Photo(page).characters()
     assert [character.image.any() for character in found] == [True, True, False, True, False, True]
 
 

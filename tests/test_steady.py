@@ -118,14 +118,14 @@ def test_what_moves_is_not_read():
 @pytest.mark.parametrize("faint, label", [(8, "a"), (20, "")])
 def test_a_strokes_end_may_come_and_go_but_not_half_a_stroke(faint, label, monkeypatch):
     """The upper side of the ink jumps by so many pixels of 160 from frame to frame, the others stay."""
-    character = steady.find_character(page())
+    character = photo_reading.Photo(page()).character
     heights = iter(range(1000))
 
-    def found(sight):
+    def found(photo):
         lost = faint if next(heights) % 2 else 0
         return photo_reading.Character((60, 50 + lost, 40, 60 - lost), character.image)
 
-    monkeypatch.setattr(steady, "find_character", found)
+    monkeypatch.setattr(photo_reading.Photo, "character", property(found))
     assert read(Steady(Sayer()), [page()] * 20)[-1].label == label
 
 

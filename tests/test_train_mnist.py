@@ -80,7 +80,7 @@ def test_metrics_history_and_config(finished):
     config = json.loads((folder / "config.json").read_text())
     # 1,200 digits, 300 outliers and 210 drawn digits
     assert history.epoch.tolist() == [1, 2, 3] and history.examples.tolist() == [1710, 3420, 5130]
-    best = history.loc[history.valid_loss.idxmin()]
+    best = history.loc[history.valid_smoothed_loss.idxmin()]
     assert metrics["test_accuracy"] == best.test_accuracy and metrics["valid_accuracy"] == best.valid_accuracy
     assert metrics["parameters"] == 21_840 and metrics["epochs"] == 3 and metrics["dataset"] == "synthetic digits"
     assert metrics["torch"] == torch.__version__ and metrics["train_seconds"] > 0

@@ -53,7 +53,7 @@ def test_fit_learns_and_leaves_the_given_model_alone(split):
     before = weights(model)
     epochs = list(training.fit(model, split, dataclasses.replace(MODERN, augment=0.0, average=0.2), seed=0, quiet=True))
     assert torch.equal(weights(model), before)
-    loss, accuracy = training.evaluate(epochs[-1].model, split)
+    loss, accuracy, _ = training.evaluate(epochs[-1].model, split)
     assert accuracy > 90 and loss < 0.35
     assert not torch.equal(weights(epochs[0].model), weights(epochs[-1].model)), "the kept epochs are copies"
 
@@ -67,7 +67,16 @@ def test_evaluate_agrees_with_a_plain_loop(split):
             output = model(images)
             loss += F.nll_loss(output, labels, reduction="sum").item()
             right += sum(int(row.argmax()) == int(label) for row, label in zip(output, labels, strict=True))
-    assert training.evaluate(model, part) == (pytest.approx(loss / 777, rel=1e-5), 100 * right / 777)
+    score = training.evaluate(model, part)
+    assert score == (pytest.approx(loss / 777, rel=1e-5), 100 * right / 777, score.loss)
+
+
+def test_the_smoothed_loss_is_what_torch_makes_of_smoothed_labels(split):
+    model = models.MnistNet().eval()
+    score = training.evaluate(model, split, smoothing=0.3)
+    with torch.no_grad():
+        expected = F.cross_entropy(model(split.images), split.labels, label_smoothing=0.3)
+    assert score.smoothed_loss == pytest.approx(expected.item(), rel=1e-4) and score.smoothed_loss > score.loss
 
 
 def test_what_an_epoch_reports(split):
@@ -80,6 +89,7 @@ def test_what_an_epoch_reports(split):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_it_learns_in_either_precision(split, precision):
+    torch.manual_seed(0)  # for the first weights
     recipe = Recipe(epochs=2, optimizer="adam", learning_rate=0.003, dropout=0.0, precision=precision)
     *_, last = training.fit(models.MnistNet(), split, recipe, seed=0, quiet=True)
     assert next(last.model.parameters()).dtype == torch.float32

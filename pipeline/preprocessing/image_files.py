@@ -49,7 +49,7 @@ def read_image(path: Path) -> np.ndarray:
     except Failure:
         raise
     except Exception:  # what a damaged file makes Pillow's decoders raise is in no list
-        raise Failure(f"{path} is no picture that can be read") from None
+        raise Failure(f"{path} is not a readable image") from None
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
     return pixels[:, :, order[pixels.shape[2]]] if pixels.ndim == 3 and pixels.shape[2] in order else pixels
 

@@ -4,6 +4,7 @@ image -> gray -> ink -> without printed lines -> the character, or all of them -
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -25,74 +26,88 @@ class Character:
     image: np.ndarray  # (28, 28) uint8, what the network should see
 
 
-def photo_to_mnist(photo: np.ndarray) -> np.ndarray:
+def photo_to_mnist(pixels: np.ndarray) -> np.ndarray:
     """What the network should see of an image that shows one character.
 
     Args:
-        photo: (H, W), (H, W, 1), (H, W, 3) blue, green, red, or (H, W, 4) with opacity; uint8, or any other type:
-            uint16 and float are taken from their least to their greatest value.
+        pixels: as for Photo.
 
     Returns:
         (28, 28) uint8, as MNIST has it: light ink on black, the longer side 20, the center of mass on (14, 14), the
         stroke no thinner than MNIST's thin ones. An image that is like this already, such as a digit of MNIST, comes
         out as it went in. Black where there is no ink.
     """
-    return find_character(photo).image
+    return Photo(pixels).character.image
 
 
-def find_character(photo: np.ndarray) -> Character:
-    """What photo_to_mnist finds, and where on the photo it is."""
-    photo = as_uint8(photo)
-    if photo.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE):
-        gray = photo if photo.ndim == 2 else photo[:, :, 0]
-        is_gray = photo.ndim == 2 or (photo == gray[:, :, None]).all()
-        if is_gray and np.array_equal(center_ink(gray), gray):
-            return Character(cv2.boundingRect(gray), gray.copy())  # it has been through all this before
-    gray, factor = to_gray(photo, PHOTO)
-    return _main(gray, factor, polarity(gray, PHOTO) >= 0, PHOTO)
+class Photo:
+    """An image of one character, or of a sheet of them; what one reading has computed serves the others."""
+
+    def __init__(self, pixels: np.ndarray):
+        """
+        Args:
+            pixels: (H, W), (H, W, 1), (H, W, 3) blue, green, red, or (H, W, 4) with opacity; uint8, or any other
+                type: uint16 and float are taken from their least to their greatest value.
+
+        Raises:
+            ValueError: an array of another shape.
+        """
+        self.pixels = as_uint8(pixels)
+
+    @cached_property
+    def character(self) -> Character:
+        """The one character of the image, and where it is."""
+        if self.pixels.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE):
+            gray = self.pixels if self.pixels.ndim == 2 else self.pixels[:, :, 0]
+            is_gray = self.pixels.ndim == 2 or (self.pixels == gray[:, :, None]).all()
+            if is_gray and np.array_equal(center_ink(gray), gray):
+                return Character(cv2.boundingRect(gray), gray.copy())  # it has been through all this before
+        return _main(self._ink)
+
+    def readings(self) -> list[np.ndarray]:
+        """What the image may show, (28, 28) uint8 each: first `character`, then what else, if that is of no class.
+
+        That is the character with all of its pale strokes, or by a pen so broad that it was taken for a thing; and
+        where nothing says whether ink is darker than paper, the other of the two. With them may come a shadow, so it
+        is for a network to choose.
+        """
+        is_dark = self._polarity >= 0
+        polarities = [is_dark] if abs(self._polarity) >= UNCLEAR_POLARITY else [is_dark, not is_dark]
+        first = self.character.image
+        others = [_main(_ink(*self._gray, is_dark, GENEROUS)).image for is_dark in polarities]
+        return [first] + [image for image in others if image.any() and not np.array_equal(image, first)]
+
+    def characters(self) -> list[Character]:
+        """The characters of a whole sheet, in reading order; what the border cuts is left out.
+
+        Slashes and parentheses among them have a black image, so that they are unclear: alone they are 1s.
+        """
+        if abs(self._polarity) >= CLEAR_POLARITY and is_single(self._ink):
+            return [self.character] if self.character.image.any() else []
+        gray, factor = to_gray(self.pixels, SHEET)
+        ink = _ink(gray, factor, polarity(gray, SHEET) >= 0, SHEET)
+        found = [(glyph, _character(ink, glyph)) for glyph in all_characters(ink)]
+        for glyph, character in found:
+            if glyph.is_sign:
+                character.image = np.zeros_like(character.image)
+        return [character for glyph, character in found if glyph.is_sign or character.image.any()]
+
+    @cached_property
+    def _gray(self) -> tuple[np.ndarray, float]:
+        return to_gray(self.pixels, PHOTO)
+
+    @cached_property
+    def _polarity(self) -> float:
+        return polarity(self._gray[0], PHOTO)
+
+    @cached_property
+    def _ink(self) -> Ink:
+        return _ink(*self._gray, self._polarity >= 0, PHOTO)
 
 
-def _main(gray: np.ndarray, factor: float, is_dark: bool, scale: Scale) -> Character:
-    ink = _ink(gray, factor, is_dark, scale)
+def _main(ink: Ink) -> Character:
     glyph = main_character(ink)
     return _character(ink, glyph) if glyph else Character((0, 0, 0, 0), np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8))
-
-
-def other_readings(photo: np.ndarray) -> list[np.ndarray]:
-    """What else, (28, 28) uint8 each, the photo may show, if what photo_to_mnist gives is none of a network's classes.
-
-    That is the character with all of its pale strokes, or by a pen so broad that it was taken for a thing; and where
-    nothing says whether ink is darker than paper, the other of the two. With them may come a shadow, so it is for a
-    network to choose.
-    """
-    photo = as_uint8(photo)
-    gray, factor = to_gray(photo, PHOTO)
-    odds = polarity(gray, PHOTO)
-    polarities = [odds >= 0] if abs(odds) >= UNCLEAR_POLARITY else [odds >= 0, odds < 0]
-    found = [find_character(photo).image, *(_main(gray, factor, is_dark, GENEROUS).image for is_dark in polarities)]
-    return [image for i, image in enumerate(found) if i and image.any() and not np.array_equal(image, found[0])]
-
-
-def find_characters(photo: np.ndarray) -> list[Character]:
-    """The characters on a photograph of a whole sheet, in reading order; what the border cuts is left out.
-
-    Slashes and parentheses among them have a black image, so that they are unclear: alone they are 1s.
-
-    Args:
-        photo: as for photo_to_mnist.
-    """
-    photo = as_uint8(photo)
-    gray, factor = to_gray(photo, PHOTO)
-    odds = polarity(gray, PHOTO)
-    if abs(odds) >= CLEAR_POLARITY and is_single(_ink(gray, factor, odds >= 0, PHOTO)):
-        return [character] if (character := find_character(photo)).image.any() else []
-    gray, factor = to_gray(photo, SHEET)
-    ink = _ink(gray, factor, polarity(gray, SHEET) >= 0, SHEET)
-    found = [(glyph, _character(ink, glyph)) for glyph in all_characters(ink)]
-    for glyph, character in found:
-        if glyph.is_sign:
-            character.image = np.zeros_like(character.image)
-    return [character for glyph, character in found if glyph.is_sign or character.image.any()]
 
 
 def _ink(gray: np.ndarray, factor: float, is_dark: bool, scale: Scale) -> Ink:

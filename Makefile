@@ -46,8 +46,8 @@ bench: .venv/installed-dev  ## measure what README says of digits: half an hour 
 	$(BIN)/python -m benchmarks.decline outputs/benchmarks/best/*/model.pt
 
 crash: .venv/installed-dev  ## kill the scripts 1,000 times, feed them 100,000 bad files: an hour or two
-	$(BIN)/python -m benchmarks.kills
-	$(BIN)/python -m benchmarks.mutants
+	$(BIN)/python -m benchmarks.robustness.kills
+	$(BIN)/python -m benchmarks.robustness.mutants
 
 bench-search: .venv/installed-dev  ## measure what README claims of the search: hours
 	$(BIN)/python -m benchmarks.textbook

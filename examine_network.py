@@ -24,11 +24,11 @@ import models
 import plots
 import questions
 from experiment import option
+from pipeline.datasets.stroke_templates import TEMPLATES
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.photo import photo_to_mnist
 from questions import Subject
 from report import Report
-from skeletons import SKELETONS
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def pictures_of(names: tuple[str, ...], config: Config) -> loaders.Data:
         return loaders.mnist(config.data_dir, config.dataset)
     if names == models.CLOTHES:
         return loaders.fashion(config.data_dir)
-    if SKELETONS.keys() >= set(names):
+    if TEMPLATES.keys() >= set(names):
         return loaders.letters(names)
     raise experiment.Failure(f"no pictures of the classes {', '.join(names)}: give --weights of another network")
 

@@ -24,7 +24,7 @@ from experiment import Failure, option
 from letters import Source
 from loaders import Data, Split
 from pictures import Sample, read_folder
-from skeletons import SKELETONS
+from pipeline.datasets.stroke_templates import TEMPLATES
 from training import Recipe
 
 GRID = 72  # test letters in predictions.png, at the most
@@ -112,7 +112,7 @@ def read_test(path: Path, source: Source, valid: Split | None) -> Test:
             raise Failure(f"nothing to read: give --handwritten with pictures of {', '.join(names)}")
         return instead
     instead.samples, instead.faults = samples, faults = read_folder(
-        path, [*names, *sorted(SKELETONS.keys() - {*models.DIGITS, *names})]
+        path, [*names, *sorted(TEMPLATES.keys() - {*models.DIGITS, *names})]
     )
     strangers = sorted({sample.label for sample in samples if sample.label} - set(names))
     if strangers:

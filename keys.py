@@ -16,7 +16,7 @@ import disk
 import screen
 from experiment import Failure
 from models import DIGITS
-from skeletons import GREEK
+from pipeline.datasets.stroke_templates import GREEK
 
 Networks = Mapping[str, Mapping[str, nn.Module]]  # mode -> how it was made -> the network; those that are there
 

@@ -17,8 +17,8 @@ import strokes
 from experiment import Failure
 from loaders import Split, normalise
 from pictures import Sample, read_folder
+from pipeline.datasets.stroke_templates import GREEK, TEMPLATES
 from pipeline.preprocessing.image_files import SUFFIXES
-from skeletons import GREEK, SKELETONS
 
 THREE = ["alpha", "beta", "gamma"]
 NINE = 9  # letters a class, as the report had, where there are neither real nor drawn ones asked for
@@ -37,7 +37,7 @@ class Source:
     @property
     def drawable(self) -> bool:
         """Can `strokes` draw any of the classes?"""
-        return not SKELETONS.keys().isdisjoint(self.names)
+        return not TEMPLATES.keys().isdisjoint(self.names)
 
     def describe(self, drawn: int) -> str:
         """What prints, titles and metrics.json call the letters, `drawn` per class joined to those of the folder."""
@@ -125,12 +125,12 @@ def _gather(source: Source, drawn: int, copies: int, rng: np.random.Generator) -
     """Pictures (N, 28, 28) and names (N,): every real letter `copies` times, the drawn ones of each class."""
     real = np.array(source.labels, dtype=str)
     seen = set(real.tolist())
-    names = [name for name in source.names if name in SKELETONS and (drawn or name not in seen)]
+    names = [name for name in source.names if name in TEMPLATES and (drawn or name not in seen)]
     labels = np.repeat(names, drawn or NINE) if names else np.empty(0, dtype=str)
     pictures = [strokes.draw(labels, int(rng.integers(2**32)))]
     for name in sorted(seen):
         own = source.pictures[real == name]
-        times = copies if name in SKELETONS else max(copies, -(-drawn // len(own)), 1)
+        times = copies if name in TEMPLATES else max(copies, -(-drawn // len(own)), 1)
         pictures.append(np.tile(own, (times, 1, 1)))
         labels = np.concatenate([labels, np.full(times * len(own), name)])
     return np.concatenate(pictures), labels

@@ -125,7 +125,7 @@ def synthetic(train: int = 60_000, test: int = 10_000) -> Data:
 
 
 def letters(names: Sequence[str], count: int = 3000) -> Data:
-    """Characters of any SKELETONS names, drawn from pen strokes: `count` of them for each split."""
+    """Characters of any TEMPLATES names, drawn from pen strokes: `count` of them for each split."""
     parts = []
     for seed in range(3):
         labels = np.random.default_rng(seed).permutation(np.arange(count) % len(names))

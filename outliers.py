@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 import strokes
+from pipeline.datasets.stroke_templates import DIGITS, TEMPLATES
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink
-from skeletons import DIGITS, SKELETONS
 
 # what another character is in some hand; among the classes' own nobody looks, so digits name letters only
 ALIKE = {
@@ -77,7 +77,7 @@ def signs(count: int, rng: np.random.Generator) -> np.ndarray:
 def strangers(classes: Collection[str] = DIGITS.keys()) -> list[str]:
     """The names of the characters that look like none of the classes."""
     alike = {name for known in classes for name in ALIKE.get(known, "").split()}
-    return sorted(SKELETONS.keys() - set(classes) - alike)
+    return sorted(TEMPLATES.keys() - set(classes) - alike)
 
 
 def letters(count: int, rng: np.random.Generator, classes: Collection[str] = DIGITS.keys()) -> np.ndarray:

@@ -2,9 +2,7 @@
 
 import copy
 import math
-import shutil
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -201,14 +199,3 @@ def network(model: nn.Module, title: str) -> Figure:
     axis.set(xlim=(-0.7, len(stages) - 0.3), ylim=(-1.05, 1.0), title=f"{title}: {total:,} parameters")
     axis.axis("off")
     return figure
-
-
-def save_graph(model: nn.Module, path: Path) -> None:
-    """torchview's drawing of the same network, where its package and Graphviz's `dot` are installed."""
-    if shutil.which("dot") is None or find_spec("torchview") is None:
-        return
-    from torchview import draw_graph
-
-    graph = draw_graph(copy.deepcopy(model), input_data=torch.zeros(1, 1, 28, 28), device="cpu").visual_graph
-    with writing(path) as file:
-        file.write_bytes(graph.pipe(format="png"))

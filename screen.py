@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from experiment import Failure
 from handwriting import UNCLEAR
+from pipeline.datasets.stroke_templates import GREEK
 from pipeline.preprocessing.segmentation import Box
-from skeletons import GREEK
 from steady import Reading
 
 NAME = "live_detect"

@@ -1,6 +1,6 @@
 """Handwritten digits, Greek and Latin letters drawn from pen strokes: training data where there is none to download.
 
-A class is a table of the ways people write it (`skeletons.py`), a way is one or more strokes, a stroke is a short
+A class is a list of the ways people write it (stroke_templates.json), a way is one or more strokes, a stroke is a short
 list of control points. Every drawing picks a way, a writer, who slants, stretches, hurries and trembles, and a pen.
 A network of train_mnist.py's kind that saw only 60,000 drawings reads 98 % of the real digits in MNIST's
 validation split. The ways were set down and mended by hand over that split's mistakes, the pen by comparing
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from pipeline.datasets.stroke_templates import DIGITS, TEMPLATES
 from pipeline.preprocessing.mnist_format import BOX_SIZE, IMAGE_SIZE, center_ink
-from skeletons import DIGITS, SKELETONS
 
 ZOOM = 2.4  # pixels of the paper for each of MNIST's; a whole number would leave only a few grey values
 PAPER = 72  # pixels, the side of the sheet: the box and room for the widest pen around it
@@ -74,7 +74,7 @@ def write(way: str, count: int, rng: np.random.Generator, tremor: float = TREMOR
 
 def write_once(name: str, rng: np.random.Generator) -> list[np.ndarray]:
     """Write a character in one of its ways: per stroke (T, 2) float, in a glyph about 1 high around the origin."""
-    frequencies, ways = zip(*SKELETONS[name], strict=True)
+    frequencies, ways = zip(*TEMPLATES[name], strict=True)
     pick = rng.choice(len(ways), p=np.array(frequencies) / sum(frequencies))
     return [stroke[0] for stroke in write(ways[pick], 1, rng)]
 
@@ -107,7 +107,7 @@ def draw(names: Sequence[str], seed: int, rare: bool = False) -> np.ndarray:
     """Draw one glyph per name, each by another writer.
 
     Args:
-        names: N keys of SKELETONS, such as "7" or "gamma".
+        names: N keys of TEMPLATES, such as "7" or "gamma".
         seed: the same names and seed give the same bytes.
         rare: every way of writing a character is as frequent as any other, and so are fine and broad pens.
 
@@ -118,7 +118,7 @@ def draw(names: Sequence[str], seed: int, rare: bool = False) -> np.ndarray:
     names = np.asarray(names)
     pictures = np.empty((len(names), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for name in np.unique(names):
-        frequencies, ways = zip(*SKELETONS[name], strict=True)
+        frequencies, ways = zip(*TEMPLATES[name], strict=True)
         frequencies = np.ones(len(ways)) if rare else np.array(frequencies)
         places = np.flatnonzero(names == name)
         tremor = TREMOR if name in DIGITS else CALM

@@ -6,8 +6,8 @@
     python train_mnist.py --skip-training     the saved network once more: its answers and its mistakes
     python train_mnist.py --skip-training --handwritten my_digits/     your own: a picture, a folder, a whole sheet
 
-Writes to outputs/train_mnist/: first_digits.png, network.png (and network_graph.png where Graphviz is installed),
-losses.png, accuracies.png, predictions.png, confusion.png, mistakes.png, handwritten.png and handwritten.csv (your own
+Writes to outputs/train_mnist/: first_digits.png, network.png, losses.png, accuracies.png, predictions.png, confusion.png,
+mistakes.png, handwritten.png and handwritten.csv (your own
 digits and what the network takes them for), model.pt (the weights), checkpoint.pt (for --resume), config.json,
 history.csv, losses.csv, classes.csv, metrics.json.
 """
@@ -77,7 +77,6 @@ def main(config: Config) -> dict:
     model = models.MnistNet(dropout=config.dropout)
     print(torchinfo.summary(model, (1, 1, 28, 28), row_settings=["var_names"], device="cpu", verbose=0))
     plots.save(plots.network(model, "The digit network"), folder / "network.png")
-    plots.save_graph(model, folder / "network_graph.png")
 
     # C and D: train; the epoch of least validation loss is kept in model.pt
     metrics = {} if config.skip_training else train(config, model.to(device), data, folder)

@@ -23,8 +23,8 @@ import torch
 
 import handwriting
 import models
-import paper
 from benchmarks import results
+from benchmarks.simulation import photographs
 from pictures import Sample, one_character, read_folder
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.photo import Photo, as_uint8, photo_to_mnist
@@ -55,8 +55,8 @@ def drawn() -> tuple[list[np.ndarray], list[str]]:
     for i in range(PHOTOS):
         rng = np.random.default_rng([7, i])
         side = int(64 * 2 ** rng.uniform(0, 4))
-        conditions = paper.Conditions.random(rng, size=(side, max(64, side * 3 // 4)))
-        pictures.append(paper.photograph([[str(i % 10)]], 10_000 + i, conditions)[0])
+        conditions = photographs.Conditions.random(rng, size=(side, max(64, side * 3 // 4)))
+        pictures.append(photographs.photograph([[str(i % 10)]], 10_000 + i, conditions)[0])
         labels.append(str(i % 10))
     return pictures, labels
 
@@ -74,7 +74,7 @@ def shares(model: models.MnistNet, samples: list[Sample], labels: list[str], nam
     return {f"{name}: {kind}": 100 * values.mean() for kind, values in kinds.items()}
 
 
-def overlap(one: paper.Box, other: paper.Box) -> float:
+def overlap(one: photographs.Box, other: photographs.Box) -> float:
     """Intersection over union of two boxes x, y, width, height."""
     (x, y, w, h), (u, v, p, q) = one, other
     shared = max(0, min(x + w, u + p) - max(x, u)) * max(0, min(y + h, v + q) - max(y, v))
@@ -87,11 +87,11 @@ def sheets() -> dict:
     for i in range(SHEETS):
         rng = np.random.default_rng([8, i])
         rows = ["".join(map(str, rng.integers(0, 10, rng.integers(2, 9)))) for _ in range(rng.integers(1, 6))]
-        conditions = paper.Conditions.random(
+        conditions = photographs.Conditions.random(
             rng, size=[(1200, 900), (900, 1200), (800, 800)][i % 3], fill=rng.uniform(0.5, 0.9), neighbours=False,
             pen=str(rng.choice(PENS)), gap=float(rng.choice([0.06, 0.15, 0.25])),
         )  # fmt: skip
-        picture, boxes = paper.photograph(rows, 20_000 + i, conditions)
+        picture, boxes = photographs.photograph(rows, 20_000 + i, conditions)
         read = [character.box for character in Photo(picture).characters()]
         hits = [[j for j, box in enumerate(read) if overlap(box, truth) > 0.5] for truth in boxes]
         order = [hit[0] for hit in hits if hit]
@@ -105,10 +105,10 @@ def sheets() -> dict:
 def main(folder: str = "", *weights: str) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    clean = paper.Conditions(size=(300, 300), light="slanting", noise=3, blur=0.6, paper="cream")
-    crop, _ = paper.photograph([["3"]], 1, clean)
-    large = paper.Conditions(size=(4000, 3000), pen="blue ballpoint", pattern="squared", fill=0.9, noise=3)
-    sheet, _ = paper.photograph(["0123456789"] * 6, 2, large)
+    clean = photographs.Conditions(size=(300, 300), light="slanting", noise=3, blur=0.6, paper="cream")
+    crop, _ = photographs.photograph([["3"]], 1, clean)
+    large = photographs.Conditions(size=(4000, 3000), pen="blue ballpoint", pattern="squared", fill=0.9, noise=3)
+    sheet, _ = photographs.photograph(["0123456789"] * 6, 2, large)
     summary = {
         "crop_300_ms": milliseconds(lambda: photo_to_mnist(crop), 200),
         "sheet_12_megapixels_ms": milliseconds(lambda: Photo(sheet).characters(), 7),

@@ -1,6 +1,6 @@
 """Nothing lost, whatever happens: a sample of `make crash`, and every expected failure of every script.
 
-Another script joins with an entry in `benchmarks.kills.CASES` and one in FAILURES.
+Another script joins with an entry in `benchmarks.robustness.kills.CASES` and one in FAILURES.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ import disk
 import experiment
 import loaders
 import models
-from benchmarks import kills
-from benchmarks.kills import CASES, Outcome, Warm
+from benchmarks.robustness import kills
+from benchmarks.robustness.kills import CASES, Outcome, Warm
 
 pytestmark = pytest.mark.slow
 ABSENT = "cuda" if not torch.cuda.is_available() else "mps"

@@ -19,14 +19,14 @@ import greek_from_scratch
 import letters
 import models
 import outliers
-import paper
 import plots
 import strokes
 import training
 import transfer_greek
 from benchmarks.results import interval
+from benchmarks.simulation import photographs
 from pictures import read_folder
-from skeletons import GREEK, SKELETONS
+from pipeline.datasets.stroke_templates import GREEK, TEMPLATES
 
 SCRIPTS = {"transfer_greek.py": transfer_greek, "greek_from_scratch.py": greek_from_scratch}
 FEW = ["--drawn", "12", "--copies", "2", "--epochs", "2", "--threads", "1", "--quiet"]
@@ -38,11 +38,11 @@ WRITTEN = {
 }  # fmt: skip
 
 
-def photographs(folder: Path, names: list[str], count: int) -> Path:
+def write_photographs(folder: Path, names: list[str], count: int) -> Path:
     for name in names:
         (folder / name).mkdir(parents=True, exist_ok=True)
         for n in range(count):
-            picture, _ = paper.photograph([[name]], 100 * n + len(name), paper.Conditions((160, 160)))
+            picture, _ = photographs.photograph([[name]], 100 * n + len(name), photographs.Conditions((160, 160)))
             cv2.imwrite(str(folder / name / f"writer_{n}.png"), picture)
     return folder
 
@@ -50,7 +50,7 @@ def photographs(folder: Path, names: list[str], count: int) -> Path:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory) -> Path:
     """Four photographs of each of three letters."""
-    return photographs(tmp_path_factory.mktemp("letters"), letters.THREE, 4)
+    return write_photographs(tmp_path_factory.mktemp("letters"), letters.THREE, 4)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_no_digit_weights_yet_name_the_command(here, tmp_path):
 
 
 def test_letters_that_are_no_class_should_be_declined_and_are_counted(here, real, tmp_path):
-    test = photographs(Path(shutil.copytree(real, tmp_path / "test")), ["omega"], 2)
+    test = write_photographs(Path(shutil.copytree(real, tmp_path / "test")), ["omega"], 2)
     (test / "alpha" / "blank.png").write_bytes(cv2.imencode(".png", WHITE)[1].tobytes())
     code, out, _ = here("greek_from_scratch.py", "--handwritten", str(test), "--output-dir", str(tmp_path / "out"))
     assert code == 0 and "no class here (omega)" in out
@@ -223,7 +223,7 @@ def test_letters_that_are_no_class_should_be_declined_and_are_counted(here, real
 def test_signs_that_nothing_draws_are_tested_on_pictures_of_them_only(here, real, tmp_path):
     signs = tmp_path / "signs"
     for name, letter in (("7", "xi"), ("house", "psi")):
-        shutil.copytree(photographs(tmp_path / "drawn", [letter], 3) / letter, signs / name)
+        shutil.copytree(write_photographs(tmp_path / "drawn", [letter], 3) / letter, signs / name)
     out_folder = ["--output-dir", str(tmp_path / "out")]
     code, out, _ = here("greek_from_scratch.py", "--greek-train", str(signs), "--handwritten", str(signs), *out_folder)
     assert code == 0 and f"test: letters of {signs}, 6" in out, "a digit may be a class"
@@ -273,7 +273,7 @@ def test_the_order_in_which_letters_are_looked_for(real, tmp_path, monkeypatch):
     assert letters.find(None, tmp_path, every=False).labels == []
     shutil.copytree(real, tmp_path / "data" / "greek_train")
     assert len(letters.find(None, tmp_path / "elsewhere", every=False).labels) == 12
-    photographs(tmp_path / "mine", ["psi", "alpha"], 1)
+    write_photographs(tmp_path / "mine", ["psi", "alpha"], 1)
     assert letters.find(tmp_path / "mine", tmp_path, every=False).names == ["alpha", "psi"], "in the alphabet's order"
     assert letters.find(None, tmp_path, every=True).labels == [], "all 24 are drawn unless a folder is named"
 
@@ -333,8 +333,8 @@ def test_outliers_for_any_classes(names):
     first, second = (outliers.outliers(pictures, labels, 60, seed=1) for _ in range(2))
     assert first.shape[1:] == (28, 28) and abs(len(first) - 60) <= 3 and np.array_equal(first, second)
     for table in (outliers.HALVES, outliers.TURNS, outliers.ALIKE):
-        assert table.keys() <= SKELETONS.keys()
-    assert all(set(alike.split()) <= SKELETONS.keys() - {name} for name, alike in outliers.ALIKE.items())
+        assert table.keys() <= TEMPLATES.keys()
+    assert all(set(alike.split()) <= TEMPLATES.keys() - {name} for name, alike in outliers.ALIKE.items())
 
 
 def test_worn_letters_are_letters_still():

@@ -14,10 +14,10 @@ import augment
 import handwriting
 import models
 import verdict
+from benchmarks.simulation.photographs import photograph
+from benchmarks.simulation.surroundings import Conditions
 from loaders import Split
-from paper import photograph
 from pictures import Sample, read_folder
-from scenery import Conditions
 
 
 class Sayer(models.MnistNet):

@@ -6,12 +6,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"calm", "weights"},
-    {"experiment", "claims", "muon", "scenery", "skeletons", "kernels"},
+    {"experiment", "claims", "muon", "kernels"},
     {"disk", "patience"},
     {"models", "film"},
     {"strokes", "augment", "pictures"},
     {"camera"},
-    {"loaders", "outliers", "paper"},
+    {"loaders", "outliers"},
     {"letters"},
     {"training", "plots"},
     {"handwriting", "verdict", "probes", "exhibits", "report", "search", "charts"},

@@ -4,12 +4,12 @@ import pytest
 
 import keys
 import models
+from benchmarks.simulation.photographs import photograph
+from benchmarks.simulation.surroundings import Conditions
 from keys import Keys
-from paper import photograph
 from pictures import read_folder
+from pipeline.datasets.stroke_templates import GREEK
 from pipeline.preprocessing.photo import photo_to_mnist
-from scenery import Conditions
-from skeletons import GREEK
 
 CROP, _ = photograph([["7"]], 3, Conditions(size=(200, 200)))
 

@@ -222,7 +222,7 @@ def test_a_file_that_is_no_database(tmp_path):
 
 
 def test_a_study_with_damaged_rows(url, tmp_path):
-    """What SQLite cannot see is seen by Optuna; more of it in benchmarks/mutants.py."""
+    """What SQLite cannot see is seen by Optuna; more of it in benchmarks/robustness/mutants.py."""
     learn(book := Ledger(url, "s", SMALL, 3), book.take())
     with sqlite3.connect(next(tmp_path.glob("*.db"))) as database:
         database.execute("update trial_params set distribution_json = 'nonsense'")

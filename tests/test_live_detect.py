@@ -21,13 +21,13 @@ import models
 import screen
 import strokes
 import training
+from benchmarks.simulation.photographs import photograph
+from benchmarks.simulation.surroundings import Conditions
 from experiment import Failure, WrongUsage
 from film import film
 from keys import Keys
 from live import Live
 from loaders import Split, normalise
-from paper import photograph
-from scenery import Conditions
 from steady import Reading
 from training import Recipe
 

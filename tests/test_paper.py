@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import strokes
-from paper import photograph
-from scenery import LIGHTS, PAPERS, PATTERNS, PENS, Conditions
+from benchmarks.simulation.photographs import photograph
+from benchmarks.simulation.surroundings import LIGHTS, PAPERS, PATTERNS, PENS, Conditions
 
 CLEAN = Conditions(size=(320, 240))
 SHEET = ["127", "3045", "98"]

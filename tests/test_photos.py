@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import scenery
 import strokes
 from benchmarks.photos import overlap
+from benchmarks.simulation import surroundings
+from benchmarks.simulation.photographs import photograph
+from benchmarks.simulation.surroundings import Conditions
 from experiment import Failure
-from paper import photograph
 from pictures import page_samples, read_folder
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.mnist_format import center_ink
 from pipeline.preprocessing.photo import Character, Photo, photo_to_mnist
-from scenery import Conditions
 
 DIGITS = tuple("0123456789")
 CLEAN = Conditions(size=(240, 240), fill=0.6, light="even")
@@ -127,7 +127,9 @@ def test_light_does_not_matter(digit, seed, light, tint):
 
 
 @given(
-    *digit_and_hand, st.sampled_from(list(scenery.PATTERNS)), st.sampled_from(["white", "cream", "grey", "recycled"])
+    *digit_and_hand,
+    st.sampled_from(list(surroundings.PATTERNS)),
+    st.sampled_from(["white", "cream", "grey", "recycled"]),
 )
 def test_printed_lines_and_paper_do_not_matter(digit, seed, pattern, sheet):
     # lines may run along a stroke and take some of it with them, so the pictures may differ more
@@ -221,7 +223,7 @@ def test_blank_paper_gives_black(shade):
 def on_a_desk(card: np.ndarray, turn: float, seed: int, wood: bool = True, middle: float = 160) -> np.ndarray:
     """(160, 160, 3): the middle of a card lies there, on wood or on a checked cloth; pixels are of (320, 320)."""
     if wood:
-        grain = scenery.texture((320, 320), (2, 40), np.random.default_rng(seed))[:, :, None]
+        grain = surroundings.texture((320, 320), (2, 40), np.random.default_rng(seed))[:, :, None]
         desk = np.float32([60, 110, 160]) * (1 + 0.1 * grain)
     else:
         threads = np.sin(np.arange(320) * 2 * np.pi / 16) > 0
@@ -425,7 +427,7 @@ def test_two_strokes_are_one_character_and_two_characters_two():
 
 def test_an_empty_page_has_no_characters():
     rng = np.random.default_rng(1)
-    for pattern in scenery.PATTERNS:
+    for pattern in surroundings.PATTERNS:
         page, _ = photograph(
             [["1"]], 0, dataclasses.replace(SHEET, pattern=pattern, fill=0.06, place=(2.0, 2.0), noise=3)
         )

@@ -1,6 +1,3 @@
-import os
-import shutil
-
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
@@ -74,16 +71,3 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypat
 def test_without_a_display_show_says_so(capsys):
     plots.show()
     assert "no display" in capsys.readouterr().out
-
-
-def test_graphviz_draws_the_same_network(tmp_path):
-    if shutil.which("dot") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs Graphviz: apt-get install graphviz")
-    plots.save_graph(models.MnistNet(), tmp_path / "graph.png")
-    assert plt.imread(tmp_path / "graph.png").shape[0] > 200
-
-
-def test_without_graphviz_nothing_is_drawn(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    plots.save_graph(models.MnistNet(), tmp_path / "graph.png")
-    assert not (tmp_path / "graph.png").exists()

@@ -5,10 +5,10 @@ from torch import nn
 
 import pipeline.preprocessing.photo as photo_reading
 import steady
+from benchmarks.simulation.photographs import photograph
+from benchmarks.simulation.surroundings import Conditions
 from handwriting import SURE, UNCLEAR
-from paper import photograph
 from pipeline.preprocessing.photo import photo_to_mnist
-from scenery import Conditions
 from steady import Steady
 
 RATE = 30

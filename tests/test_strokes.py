@@ -4,9 +4,9 @@ import torch
 
 import loaders
 import models
-import skeletons
 import strokes
 import training
+from pipeline.datasets import stroke_templates
 from training import Recipe
 
 
@@ -63,11 +63,17 @@ def test_the_tables_are_whole():
     letters = (
         "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon"
     )
-    assert list(skeletons.GREEK) == [*letters.split(), "phi", "chi", "psi", "omega"]
-    assert not set(skeletons.LATIN) & set("bBgIijlOoqSsZz"), "digits in some hand"
-    tables = (skeletons.DIGITS, skeletons.GREEK, skeletons.LATIN, skeletons.CAPITALS, skeletons.SIGNS)
-    assert list(skeletons.SKELETONS) == [name for table in tables for name in table], "none hides another"
-    for name, ways in skeletons.SKELETONS.items():
+    assert list(stroke_templates.GREEK) == [*letters.split(), "phi", "chi", "psi", "omega"]
+    assert not set(stroke_templates.LATIN) & set("bBgIijlOoqSsZz"), "digits in some hand"
+    tables = (
+        stroke_templates.DIGITS,
+        stroke_templates.GREEK,
+        stroke_templates.LATIN,
+        stroke_templates.CAPITALS,
+        stroke_templates.SIGNS,
+    )
+    assert list(stroke_templates.TEMPLATES) == [name for table in tables for name in table], "none hides another"
+    for name, ways in stroke_templates.TEMPLATES.items():
         for frequency, way in ways:
             points = [point for stroke in way.split("/") for point in stroke.split()]
             assert frequency > 0 and all(len(point) == 2 and point.isdigit() for point in points), (name, way)
@@ -79,14 +85,14 @@ def test_the_tables_are_whole():
 
 def test_letters_are_told_apart():
     """By the nearest of other writers' drawings. Two letters drawn by one table would come to a half each."""
-    names = np.repeat(list(skeletons.GREEK), 100)
+    names = np.repeat(list(stroke_templates.GREEK), 100)
 
     def look(seed: int) -> np.ndarray:
         coarse = strokes.draw(names, seed).reshape(len(names), 14, 2, 14, 2).mean((2, 4)).reshape(len(names), -1)
         return coarse / np.linalg.norm(coarse, axis=1, keepdims=True)
 
     right = names[(look(2) @ look(1).T).argmax(1)] == names
-    share = {name: right[names == name].mean() for name in skeletons.GREEK}
+    share = {name: right[names == name].mean() for name in stroke_templates.GREEK}
     assert min(share.values()) > 0.54, share
     assert right.mean() > 0.75
 

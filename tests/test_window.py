@@ -18,8 +18,8 @@ from PIL import ImageGrab
 
 import models
 import screen
-from paper import photograph
-from scenery import Conditions
+from benchmarks.simulation.photographs import photograph
+from benchmarks.simulation.surroundings import Conditions
 
 WAIT = 90  # seconds for what has to appear on a slow machine
 REMAP = 8  # seconds that a window may be black

@@ -1,7 +1,7 @@
 """Kill each script at every write, flush and rename, and at random moments, go on, and compare with a run left alone.
 
-    python -m benchmarks.kills           each place where files are touched once, then random moments, 1,000 in all
-    python -m benchmarks.kills 100       fewer
+    python -m benchmarks.robustness.kills           each file operation once, then random moments: 1,000
+    python -m benchmarks.robustness.kills 100       fewer
 
 A kill is SIGKILL, which no program can answer; of the search it meets the script or its worker. The scripts run as they
 are, on data small enough to be killed often: one process imports the libraries and is copied for each run and each
@@ -43,7 +43,7 @@ import disk
 import experiment
 from benchmarks import results
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
 EACH_LIFE = 4  # random kills of one run before it may end
 
@@ -246,7 +246,7 @@ class Warm:
 
     def __init__(self):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.kills", "serve"],
+            [sys.executable, "-m", "benchmarks.robustness.kills", "serve"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": "1", "DISPLAY": "", "WAYLAND_DISPLAY": ""},
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """Feed every reader of files with damaged and hostile ones: a clear error or a right answer, and nothing else.
 
-    python -m benchmarks.mutants           100,000 files
-    python -m benchmarks.mutants 500       fewer
+    python -m benchmarks.robustness.mutants           100,000 files
+    python -m benchmarks.robustness.mutants 500       fewer
 
 Hypothesis mutates, truncates, joins and repairs good files; some more are made by hand, to be as nasty as they can.
 Each must end in a Failure of one line or in what the file said before, within 10 s of computing, and all of them within

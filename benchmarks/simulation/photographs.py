@@ -10,8 +10,20 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from scenery import PATTERNS, PENS, Camera, Conditions, Glyph, Pen, blend, expose, light, sheet, texture
-from skeletons import SKELETONS
+from benchmarks.simulation.surroundings import (
+    PATTERNS,
+    PENS,
+    Camera,
+    Conditions,
+    Glyph,
+    Pen,
+    blend,
+    expose,
+    light,
+    sheet,
+    texture,
+)
+from pipeline.datasets.stroke_templates import TEMPLATES
 from strokes import write_once
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
@@ -21,7 +33,7 @@ def photograph(rows: Sequence[Sequence[str]], seed: int, conditions: Conditions)
     """Write rows of characters and take their picture.
 
     Args:
-        rows: of names from SKELETONS, such as [["7"]] or [["1", "2"], ["3"]].
+        rows: of names from TEMPLATES, such as [["7"]] or [["1", "2"], ["3"]].
         seed: the same arguments give the same bytes; the same seed under other conditions the same handwriting.
 
     Returns:
@@ -132,6 +144,6 @@ def strangers(boxes: list[Box], conditions: Conditions, letter: float, rng: np.r
         if room > letter and not on_desk:
             place = (low + high) / 2
             place[side % 2] = [0, conditions.size[side % 2]][side // 2]
-            path = write_once(str(rng.choice(list(SKELETONS))), rng)
+            path = write_once(str(rng.choice(list(TEMPLATES))), rng)
             glyphs.append([letter * stroke + place for stroke in path])
     return glyphs

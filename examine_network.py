@@ -10,29 +10,29 @@ filters.png, filtered.png, matches.png, way.png, patches_conv1.png, patches_conv
 switched_off.png, occlusion.png, plane.png, filters.csv, channels.csv, metrics.json, config.json.
 """
 
-import calm  # noqa: F401, before all else
+import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+
+# isort: split
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-import disk
-import experiment
-import loaders
 import models
-import plots
-import questions
-from experiment import option
+from pipeline import checkpoints, cli, errors, files, plots, runtime
+from pipeline.cli import option
+from pipeline.datasets import datasets
 from pipeline.datasets.stroke_templates import TEMPLATES
+from pipeline.interpretability import analyses
+from pipeline.interpretability.analyses import Subject
+from pipeline.interpretability.html_report import Report
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.photo import photo_to_mnist
-from questions import Subject
-from report import Report
 
 
 @dataclass(frozen=True)
-class Config(experiment.Common):
+class Config(cli.Common):
     weights: Path = option(Path("outputs/train_mnist/model.pt"), "the network, as a script of this project saved it")
     image: Path = option(None, "a picture of your own, in place of the first training picture")
     dataset: str = option("auto", "auto draws digits where MNIST cannot be had", choices=("auto", "mnist", "synthetic"))
@@ -43,7 +43,7 @@ class Config(experiment.Common):
 
 def main(config: Config) -> dict:
     """Ask one question after the other, each answered by a figure and a finding; returns the numbers."""
-    device, folder = experiment.begin(config)
+    device, folder = runtime.begin(config)
     plots.begin(config.show)
     subject = prepare(config, device)
     introduction = (
@@ -55,52 +55,52 @@ def main(config: Config) -> dict:
     report = Report(folder, 7 + len(subject.stages.convolutions), config.quiet)
 
     # task 2 of the report: the filters, and what they make of a picture
-    questions.which_filters(subject, report)
-    questions.what_do_they_make(subject, report)
+    analyses.which_filters(subject, report)
+    analyses.what_do_they_make(subject, report)
 
     # "they do not look like any standard filters": measured
-    metrics |= questions.are_they_standard(subject, report, config.seed)
+    metrics |= analyses.are_they_standard(subject, report, config.seed)
 
     # beyond the report: from the picture to the answer
-    metrics |= questions.which_way(subject, report)
-    questions.what_excites(subject, report)
-    metrics |= questions.which_channels_matter(subject, report)
-    metrics |= questions.which_ink_speaks(subject, report)
-    metrics |= questions.where_does_it_decide(subject, report)
+    metrics |= analyses.which_way(subject, report)
+    analyses.what_excites(subject, report)
+    metrics |= analyses.which_channels_matter(subject, report)
+    metrics |= analyses.which_ink_speaks(subject, report)
+    metrics |= analyses.where_does_it_decide(subject, report)
 
     report.write(f"What {subject.network} learned", introduction)
     metrics |= {"dataset": subject.dataset, "test_pictures": len(subject.test), "seed": config.seed}
-    metrics |= {"device": str(device), **experiment.versions()}
-    disk.write_json(folder / "metrics.json", metrics)
-    disk.write_json(folder / "config.json", config)
+    metrics |= {"device": str(device), **runtime.versions()}
+    files.write_json(folder / "metrics.json", metrics)
+    files.write_json(folder / "config.json", config)
     print(f"\nEverything is in {folder}/, and on one page in {folder / 'report.html'}")
     if config.show:
         plots.show()
     return metrics
 
 
-def pictures_of(names: tuple[str, ...], config: Config) -> loaders.Data:
+def pictures_of(names: tuple[str, ...], config: Config) -> datasets.Data:
     """The pictures that a network of such classes is asked with."""
     if names == models.DIGITS:
-        return loaders.mnist(config.data_dir, config.dataset)
+        return datasets.mnist(config.data_dir, config.dataset)
     if names == models.CLOTHES:
-        return loaders.fashion(config.data_dir)
+        return datasets.fashion(config.data_dir)
     if TEMPLATES.keys() >= set(names):
-        return loaders.letters(names)
-    raise experiment.Failure(f"no pictures of the classes {', '.join(names)}: give --weights of another network")
+        return datasets.letters(names)
+    raise errors.Failure(f"no pictures of the classes {', '.join(names)}: give --weights of another network")
 
 
 def prepare(config: Config, device: torch.device) -> Subject:
     """The network, the picture that goes the way through it, and the test pictures of the classes it knows."""
-    model = models.load(config.weights, None, "train_mnist.py").to(device, memory_format=torch.channels_last)
+    model = checkpoints.load(config.weights, None, "train_mnist.py").to(device, memory_format=torch.channels_last)
     names = tuple(model.class_names)
     own = None if config.image is None else own_image(config.image)
     data = pictures_of(names, config)
-    test = loaders.Split(data.test.images[: config.pictures], data.test.labels[: config.pictures])
+    test = datasets.Split(data.test.images[: config.pictures], data.test.labels[: config.pictures])
     if own is None:
         picture, caption = data.train.images[:1], f"the first training picture of {data.name}"
     else:
-        picture, caption = loaders.normalise(own[None]), f"your picture {config.image.name}"
+        picture, caption = datasets.normalise(own[None]), f"your picture {config.image.name}"
     return Subject(model, picture.to(device), caption, test.to(device), data.name)
 
 
@@ -108,12 +108,12 @@ def own_image(path: Path) -> np.ndarray:
     """(28, 28) uint8: a picture of one's own as the network should see it."""
     try:
         picture = photo_to_mnist(read_image(path))
-    except experiment.Failure as failure:
-        raise experiment.Failure(f"{failure}: give --image a PNG or JPEG of one character") from None
+    except errors.Failure as failure:
+        raise errors.Failure(f"{failure}: give --image a PNG or JPEG of one character") from None
     if not picture.any():
-        raise experiment.Failure(f"no ink found on {path}: give --image a dark character on light paper")
+        raise errors.Failure(f"no ink found on {path}: give --image a dark character on light paper")
     return picture
 
 
 if __name__ == "__main__":
-    experiment.launch(main, Config, {})
+    cli.launch(main, Config, {})

@@ -16,7 +16,9 @@ model.pt, checkpoint.pt, config.json, history.csv, losses.csv, metrics.json, los
 predictions.png, confusion.png, mistakes.png, classes.csv.
 """
 
-import calm  # noqa: F401, before all else
+import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+
+# isort: split
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -24,22 +26,19 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-import champion
-import charts
-import crew
-import disk
-import experiment
-import ledger
-import loaders
-import plots
-import search
-from experiment import option
-from ledger import Ledger
-from search import Settings
+from pipeline import cli, errors, files, plots, runtime
+from pipeline.cli import option
+from pipeline.datasets import datasets
+from pipeline.tuning import best_model, charts, search_space, study
+from pipeline.tuning import trial as trial_module
+from pipeline.tuning.search_space import Settings
+from pipeline.tuning.study import Ledger
+from pipeline.tuning.trial import estimate, precision
+from pipeline.tuning.workers import cores, run
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Settings, experiment.Common):
+class Config(Settings, cli.Common):
     preset: str = option("report", "any flag overrides it; defaults shown are of report", choices=("report", "cheap"))
     trials: int = option(75, "over all workers, machines and restarts; the grid sampler takes every one", least=1)
     study: str = option("fashion", "the name of the study in the database")
@@ -62,8 +61,8 @@ PRESETS = {
 def main(config: Config) -> pd.DataFrame | dict | None:
     """Task 4 of the report: search, or train the champion; returns the results, or the champion's metrics."""
     if config.champion and config.dry_run:
-        raise experiment.WrongUsage("--dry-run is of the search: give it without --champion")
-    device, folder = experiment.begin(config)
+        raise errors.WrongUsage("--dry-run is of the search: give it without --champion")
+    device, folder = runtime.begin(config)
     plots.begin(config.show)
     settings = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
     results = (crown if config.champion else try_all)(config, settings, device, folder)
@@ -78,18 +77,19 @@ def crown(config: Config, settings: Settings, device: torch.device, folder: Path
     """Train the shape that did best in all studies of the database that learned from as many pictures."""
     url, data = database(config, folder), clothes(config, settings)
     searched = bool(config.storage) or (folder / "study.db").exists()
-    best = ledger.best(url, settings.pictures) if searched else None
-    return champion.train(config, search.precision(settings, device), best, data.to(device), folder)
+    best = study.best(url, settings.pictures) if searched else None
+    return best_model.train(config, precision(settings, device), best, data.to(device), folder)
 
 
 def try_all(config: Config, settings: Settings, device: torch.device, folder: Path) -> pd.DataFrame | None:
     """Do whatever of the study is not done yet, here or elsewhere; then the table, and pictures of it."""
     # the grid, as the report prints it
     print("The grid:")
-    for name, values in search.dimensions(settings).items():
+    for name, values in search_space.dimensions(settings).items():
         print(f"  {name:14} {', '.join(f'{value:g}' for value in values)}")
-    print(f"{len(search.grid(settings)):,} configurations, {len(search.plan(settings, config.trials)):,} to try")
-    data, workers = clothes(config, settings), config.workers or crew.cores()
+    grid, plan = search_space.grid(settings), search_space.plan(settings, config.trials)
+    print(f"{len(grid):,} configurations, {len(plan):,} to try")
+    data, workers = clothes(config, settings), config.workers or cores()
     if config.dry_run:
         print_estimate(settings, config.trials, workers, data.to(device))
         return None
@@ -97,15 +97,15 @@ def try_all(config: Config, settings: Settings, device: torch.device, folder: Pa
     # the study
     book = Ledger(database(config, folder), config.study, settings, config.trials)
     families = folder / "families"
-    experiment.output_folder(families)
+    runtime.output_folder(families)
     watch(book, workers, config, settings, config.data_dir, families, device)
 
     # what came out
-    table = ledger.results(book.trials())
-    disk.write_csv(folder / "results.csv", table)
+    table = study.results(book.trials())
+    files.write_csv(folder / "results.csv", table)
     print(f"\nThe best of {len(table)}, {data.name}:\n{table.head(10).round(4).to_string()}")
     title = f"{len(table)} configurations on {data.name}, study {config.study}"
-    charts.write(table, search.DIMENSIONS, book.importances(), title, folder)
+    charts.write(table, search_space.DIMENSIONS, book.importances(), title, folder)
     return table
 
 
@@ -113,8 +113,8 @@ def database(config: Config, folder: Path) -> str:
     return config.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
 
 
-def clothes(config: Config, settings: Settings) -> loaders.Data:
-    data = search.data(settings, config.data_dir)
+def clothes(config: Config, settings: Settings) -> datasets.Data:
+    data = trial_module.data(settings, config.data_dir)
     print(
         f"{data.name}: {len(data.train):,} to learn from, {len(data.valid):,} to rank by, {len(data.test):,} to report"
     )
@@ -123,29 +123,29 @@ def clothes(config: Config, settings: Settings) -> loaders.Data:
 
 def watch(book: Ledger, workers: int, config: Config, *task) -> None:
     """Run the workers under a progress bar: epochs, trials, the best so far, the time left over all trials."""
-    (learned, total), open_ones = book.progress(), sum(map(ledger.is_open, book.trials()))
-    best = ledger.results(book.trials()).valid_acc.max() if open_ones < len(book.plan) else 0
+    (learned, total), open_ones = book.progress(), sum(map(study.is_open, book.trials()))
+    best = study.results(book.trials()).valid_acc.max() if open_ones < len(book.plan) else 0
     print(f"{len(book.plan) - open_ones} of {len(book.plan)} trials are done, {total - learned} epochs are left")
     with tqdm(total=total, initial=learned, unit=" epochs", disable=config.quiet or None) as bar:
-        for _, ended in crew.run(book, workers, *task):
+        for _, ended in run(book, workers, *task):
             for trial in ended:
-                tqdm.write(ledger.describe(trial))
+                tqdm.write(study.describe(trial))
                 best = max(best, trial.value or 0)
             bar.update()
             if ended:  # here; others may have ended elsewhere
                 bar.n, bar.total = book.progress()
-                open_ones = sum(map(ledger.is_open, book.trials()))
+                open_ones = sum(map(study.is_open, book.trials()))
             bar.set_postfix_str(f"{len(book.plan) - open_ones}/{len(book.plan)} trials, best {best:.2f} %")
 
 
-def print_estimate(settings: Settings, trials: int, workers: int, data: loaders.Data) -> None:
+def print_estimate(settings: Settings, trials: int, workers: int, data: datasets.Data) -> None:
     """What the search would take on this machine."""
     torch.set_num_threads(1)
-    separate, together, seconds = search.estimate(settings, trials, data)
+    separate, together, seconds = estimate(settings, trials, data)
     print(f"{separate:,} epochs one by one, {together:,} where one run serves a family, before any pruning")
     minutes = seconds / 60
     print(f"about {minutes:.1f} minutes of one thread, {minutes / workers:.1f} with {workers} of them")
 
 
 if __name__ == "__main__":
-    experiment.launch(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

@@ -11,21 +11,19 @@ import pandas as pd
 import torch
 from torch import nn
 
-import course
-import disk
-import experiment
-import handwriting
-import letters
 import models
-import plots
-import training
-import verdict
-from experiment import Failure, option
-from letters import Source
-from loaders import Data, Split
-from pictures import Sample, read_folder
+from pipeline import checkpoints, cli, files, plots
+from pipeline.cli import option
+from pipeline.datasets import letters
+from pipeline.datasets.datasets import Data, Split
+from pipeline.datasets.handwriting_folder import Sample, read_folder
+from pipeline.datasets.letters import Source
 from pipeline.datasets.stroke_templates import TEMPLATES
-from training import Recipe
+from pipeline.errors import Failure
+from pipeline.evaluation import classification_report, handwriting
+from pipeline.evaluation.metrics import evaluate
+from pipeline.training import loop, run
+from pipeline.training.loop import Recipe
 
 GRID = 72  # test letters in predictions.png, at the most
 
@@ -67,7 +65,7 @@ SCRATCH = {
 
 
 @dataclass(frozen=True)
-class Lesson(experiment.Common, LetterRecipe):
+class Lesson(cli.Common, LetterRecipe):
     """The flags of both scripts, beside their recipe's."""
 
     preset: str = option("best", "a recipe; any flag overrides it; defaults shown are of best", choices=tuple(TRANSFER))
@@ -92,7 +90,7 @@ class Test:
 
 def transfer(digits: Path, names: list[str], unfreeze: int = 0, dropout: float = 0.0) -> nn.Module:
     """The digit network, frozen, with a new last layer for these classes."""
-    network = models.load(digits, models.MnistNet, "train_mnist.py", models.DIGITS)
+    network = checkpoints.load(digits, models.MnistNet, "train_mnist.py", models.DIGITS)
     return models.replace_head(network, names, unfreeze, dropout)
 
 
@@ -152,7 +150,7 @@ def report(model: nn.Module, test: Test, folder: Path) -> float | None:
     accuracy = None
     if test.split is not None:
         outputs = handwriting.look(model, test.split.images)
-        accuracy = verdict.write(outputs, test.split, model.class_names, test.name, folder, first=GRID)
+        accuracy = classification_report.write(outputs, test.split, model.class_names, test.name, folder, first=GRID)
     if test.samples:
         handwriting.evaluate(model, test.samples, test.faults, folder)
     return accuracy
@@ -174,7 +172,7 @@ def lesson(
     # the letters, and the lesson; the epoch of least validation loss is kept in model.pt
     weights, metrics = folder / "model.pt", {}
     if config.skip_training:
-        source = letters.Source(models.load(weights, network, "this without --skip-training").class_names)
+        source = letters.Source(checkpoints.load(weights, network, "this without --skip-training").class_names)
         valid = letters.mix(source, config.seed, 0, 1, config.wear, decline=False)[1] if source.drawable else None
     else:
         train, valid = look(config, source, folder)
@@ -183,10 +181,10 @@ def lesson(
         print(f"test: {test.name}, {len(test.split)}")
     if not config.skip_training:
         data = Data(source.describe(config.drawn), train, valid, test.split).to(device)
-        metrics = course.take(config, model.to(device), data, folder)
+        metrics = run.take(config, model.to(device), data, folder)
 
     # what it answers to people's letters, and how the recipes compare
-    accuracy = report(models.load(weights, network, "this again").to(device), test, folder)
+    accuracy = report(checkpoints.load(weights, network, "this again").to(device), test, folder)
     if accuracy is not None:
         compare(config, source, test, folder)
         print(f"{test.name}: {accuracy:.1f} % are right, looked at three times: straight and turned a little")
@@ -210,7 +208,7 @@ def train_once(source: Source, recipe: LetterRecipe, build: Callable[[], nn.Modu
     """One network after the last epoch, in silence; the seed decides its letters, its first weights and its steps."""
     train, _ = letters.mix(source, seed, recipe.drawn, recipe.copies, recipe.wear, recipe.decline > 0)
     torch.manual_seed(seed)
-    *_, last = training.fit(build(), train, recipe, seed, quiet=True)
+    *_, last = loop.fit(build(), train, recipe, seed, quiet=True)
     return last.model
 
 
@@ -221,7 +219,7 @@ def compare(config: Lesson, source: Source, test: Test, folder: Path) -> None:
     rows = []
     for name, (recipe, build) in contestants(config.digits, source.names).items():
         networks = [train_once(source, recipe, build, seed) for seed in range(config.compare)]
-        accuracies = pd.Series([training.evaluate(network, test.split).accuracy for network in networks])
+        accuracies = pd.Series([evaluate(network, test.split).accuracy for network in networks])
         learned = sum(p.numel() for p in networks[0].parameters() if p.requires_grad)
         row = {"recipe": name, "parameters learned": learned}
         rows.append(row | {"mean": accuracies.mean(), "deviation": accuracies.std(), "least": accuracies.min()})
@@ -229,4 +227,4 @@ def compare(config: Lesson, source: Source, test: Test, folder: Path) -> None:
     print(f"\nOver {config.compare} seeds, {test.name}, percent right:\n{table.round(1).to_string(na_rep='-')}")
     if not config.digits.is_file():
         print(f"transfer is left out: no weights at {config.digits}, run train_mnist.py first")
-    disk.write_csv(folder / "comparison.csv", table)
+    files.write_csv(folder / "comparison.csv", table)

@@ -11,16 +11,17 @@ network saw of it, its answer), model.pt (the weights and the names of the class
 config.json, history.csv, losses.csv, metrics.json; comparison.csv with --compare 5.
 """
 
-import calm  # noqa: F401, before all else
+import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+
+# isort: split
 from dataclasses import dataclass
 from pathlib import Path
 
-import experiment
 import greek
-import letters
 import models
-import plots
-from experiment import option
+from pipeline import cli, plots, runtime
+from pipeline.cli import option
+from pipeline.datasets import letters
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Config(greek.Lesson):
 
 def main(config: Config) -> dict:
     """The report's first extension, in order; returns the metrics."""
-    device, folder = experiment.begin(config)
+    device, folder = runtime.begin(config)
     plots.begin(config.show)
 
     # three convolutions, two linear layers
@@ -41,4 +42,4 @@ def main(config: Config) -> dict:
 
 
 if __name__ == "__main__":
-    experiment.launch(main, Config, greek.SCRATCH)
+    cli.launch(main, Config, greek.SCRATCH)

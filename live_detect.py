@@ -17,7 +17,9 @@ seconds, mode, label, confidence, milliseconds, and the name of a folder's pictu
 filed. Filed ones go to handwritten/<mode>/<label>/, where the other scripts find them.
 """
 
-import calm  # noqa: F401, before all else
+import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+
+# isort: split
 import contextlib
 import dataclasses
 import time
@@ -27,16 +29,16 @@ from pathlib import Path
 import cv2
 import torch
 
-import camera
-import experiment
-import film
 import models
-import screen
-from camera import Camera, Folder, Video
-from experiment import Failure, option
-from film import Film
-from keys import Keys
-from live import Live, Table, table
+from pipeline import checkpoints, cli, runtime
+from pipeline.cli import option
+from pipeline.errors import Failure
+from pipeline.live import frame_sources, recording
+from pipeline.live.controls import Keys
+from pipeline.live.frame_sources import Camera, Folder, Video
+from pipeline.live.recording import Film
+from pipeline.live.session import Live, Table, table
+from pipeline.live.window import Window
 
 PAUSE = 1 / 30  # seconds between two looks at a picture that stands
 
@@ -60,19 +62,19 @@ class Config:
 def main(config: Config) -> None:
     """Everything that can be missing is looked for first; then frame by frame: take, read, draw, show, obey."""
     if config.list_cameras:
-        print("\n".join(camera.list_cameras()))
+        print("\n".join(frame_sources.list_cameras()))
         return
     torch.set_num_threads(config.threads)
     cv2.setNumThreads(config.threads)
-    folder = experiment.output_folder(config.output_dir)
+    folder = runtime.output_folder(config.output_dir)
     live = Live(Keys(find_networks(config), config.mode, folder, config.handwritten), config.mirror)
-    window = None if config.headless else screen.Window()
-    source = camera.frame_source(config.source)
+    window = None if config.headless else Window()
+    source = frame_sources.frame_source(config.source)
 
     ending = None
     with contextlib.ExitStack() as files:
         log = files.enter_context(table(folder / "live.csv")) if config.headless else None
-        record = files.enter_context(film.film(config.record, source.rate)) if config.record else None
+        record = files.enter_context(recording.film(config.record, source.rate)) if config.record else None
         try:
             watch(live, source, window, log, record)
         except (KeyboardInterrupt, Failure) as failure:
@@ -99,12 +101,12 @@ def find_networks(config: Config) -> dict[str, dict[str, torch.nn.Module]]:
         ("greek", "from scratch", config.scratch, models.GreekNet, "greek_from_scratch.py"),
     ):
         if path.is_file():
-            found[mode][made] = models.load(path, *kind)
+            found[mode][made] = checkpoints.load(path, *kind)
     return {mode: known for mode, known in found.items() if known}
 
 
 def watch(
-    live: Live, source: Camera | Video | Folder, window: screen.Window | None, log: Table | None, record: Film | None
+    live: Live, source: Camera | Video | Folder, window: Window | None, log: Table | None, record: Film | None
 ) -> None:
     """Until a key ends it, the window is closed, or, without a window, the source is at its end."""
     begin = due = time.monotonic()
@@ -134,4 +136,4 @@ def watch(
 
 
 if __name__ == "__main__":
-    experiment.launch(main, Config, {})
+    cli.launch(main, Config, {})

@@ -4,15 +4,10 @@ A file opens with `weights_only=True`, so that one from a stranger cannot run co
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-import disk
-import experiment
 
 DIGITS = tuple("0123456789")
 CLOTHES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -132,9 +127,6 @@ def _pool(x: torch.Tensor, norm: nn.Module | None) -> torch.Tensor:
     return F.relu(x if norm is None else norm(x))
 
 
-NETWORKS = {network.__name__: network for network in (MnistNet, GreekNet, FashionNet)}
-
-
 def replace_head(model: nn.Module, class_names: Sequence[str], unfreeze: int = 0, dropout: float = 0.0) -> nn.Module:
     """The same network for other classes: a copy that is frozen but for its last layer, which knows nothing yet.
 
@@ -150,88 +142,5 @@ def replace_head(model: nn.Module, class_names: Sequence[str], unfreeze: int = 0
     return new
 
 
-def add_norms(model: nn.Module, count: int, of: str = "pooled") -> None:
-    """Normalise batches after the last `count` convolutions, as a help in training (Ioffe and Szegedy, 2015).
-
-    Args:
-        of: 'pooled' values, a quarter as many, or 'all'. Of pooled ones the scale stays 1 (the bias is learned),
-            because a positive scale is what makes pooling and normalising change places, and so lets `fold_norms`
-            take the norm out of the network again.
-    """
-    names = [name for name, layer in model.named_children() if isinstance(layer, nn.Conv2d)]
-    for name in names[max(0, len(names) - count) :]:
-        convolution = model.get_submodule(name)
-        norm = nn.BatchNorm2d(convolution.out_channels).to(convolution.weight.device)
-        if of == "all":
-            setattr(model, name, nn.Sequential(convolution, norm))
-        else:
-            norm.weight.requires_grad_(False)
-            setattr(model, name.replace("conv", "norm"), norm)
-
-
-def fold_norms(model: nn.Module) -> None:
-    """Put what the norms do in evaluation into the convolutions' weights, and take the norms away."""
-    for name, layer in list(model.named_children()):
-        if isinstance(layer, nn.BatchNorm2d):
-            convolution = model.get_submodule(name.replace("norm", "conv"))
-            convolution.load_state_dict(fuse_conv_bn_eval(convolution.eval(), layer.eval()).state_dict())
-            setattr(model, name, None)
-        elif isinstance(layer, nn.Sequential):
-            setattr(model, name, fuse_conv_bn_eval(*layer.eval()))
-
-
 def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def pack(model: nn.Module) -> dict:
-    """What `unpack` needs to build the model again: plain values and copies of the weights on the CPU."""
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    return {"network": type(model).__name__, "settings": model.settings, "weights": weights}
-
-
-def unpack(content: dict) -> nn.Module:
-    """The packed model, on the CPU, in evaluation mode."""
-    model = NETWORKS[content["network"]](**content["settings"])
-    model.load_state_dict(content["weights"])
-    return model.eval()
-
-
-def save(model: nn.Module, path: Path) -> None:
-    """Write the packed model, whole or not at all."""
-    disk.save_file(path, pack(model))
-
-
-def load(
-    path: Path, network: type[nn.Module] | None, made_by: str, class_names: Sequence[str] | None = None
-) -> nn.Module:
-    """The saved model, on the CPU, in evaluation mode.
-
-    Args:
-        network: the class it must be of; None takes any of NETWORKS.
-        made_by: the script that writes such a file, for the error's next step.
-        class_names: what it must tell apart; None takes any.
-
-    Raises:
-        experiment.Failure: no such file, damaged, of another network or classes,
-            not of plain weights, or of weights that are no numbers.
-    """
-    if not path.is_file():
-        raise experiment.Failure(f"no weights at {path}: run {made_by} first")
-    content = disk.load_file(path, f"run {made_by} again")
-    held = content.get("network", "something else")
-    known = list(NETWORKS) if network is None else [network.__name__]
-    if held not in known:
-        raise experiment.Failure(f"{path} holds {held}, not {' or '.join(known)}: run {made_by} again")
-    try:
-        model = unpack(content)
-        if not all(isinstance(name, str) for name in model.class_names):
-            raise TypeError("names that are no text")
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as failure:
-        reason = experiment.first_line(failure)
-        raise experiment.Failure(f"{path} does not fit {held} ({reason}): run {made_by} again") from None
-    if class_names is not None and list(model.class_names) != list(class_names):
-        raise experiment.Failure(f"{path} tells apart other classes than {', '.join(class_names)}: run {made_by} again")
-    if not all(weight.isfinite().all() for weight in model.state_dict().values()):
-        raise experiment.Failure(f"{path} holds weights that are no numbers: run {made_by} again")
-    return model

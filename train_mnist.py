@@ -6,32 +6,29 @@
     python train_mnist.py --skip-training     the saved network once more: its answers and its mistakes
     python train_mnist.py --skip-training --handwritten my_digits/     your own: a picture, a folder, a whole sheet
 
-Writes to outputs/train_mnist/: first_digits.png, network.png, losses.png, accuracies.png, predictions.png, confusion.png,
-mistakes.png, handwritten.png and handwritten.csv (your own
-digits and what the network takes them for), model.pt (the weights), checkpoint.pt (for --resume), config.json,
-history.csv, losses.csv, classes.csv, metrics.json.
+Writes to outputs/train_mnist/: first_digits.png, network.png, losses.png, accuracies.png, predictions.png,
+confusion.png, mistakes.png, handwritten.png and handwritten.csv (your own digits and what the network takes them for),
+model.pt (the weights), checkpoint.pt (for --resume), config.json, history.csv, losses.csv, classes.csv, metrics.json.
 """
 
-import calm  # noqa: F401, before all else
+import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+
+# isort: split
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torchinfo
 
-import course
-import experiment
-import handwriting
-import loaders
 import models
-import outliers
-import plots
-import strokes
-import training
-import verdict
-from experiment import option
-from pictures import read_folder
-from training import Recipe
+from pipeline import checkpoints, cli, plots, runtime
+from pipeline.cli import option
+from pipeline.datasets import datasets, outliers, synthetic
+from pipeline.datasets.handwriting_folder import read_folder
+from pipeline.evaluation import classification_report, handwriting
+from pipeline.evaluation.metrics import predict
+from pipeline.training import run
+from pipeline.training.loop import Recipe
 
 DRAWN = 0.7  # digits drawn in rare hands, for each outlier
 
@@ -49,7 +46,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class Config(experiment.Common, Recipe):
+class Config(cli.Common, Recipe):
     preset: str = option("best", "a recipe; any flag overrides it; defaults shown are of best", choices=tuple(PRESETS))
     dataset: str = option("auto", "auto draws digits where MNIST cannot be had", choices=("auto", "mnist", "synthetic"))
     handwritten: Path = option(Path("handwritten/digits"), "your own digits: a picture, a folder, a sheet of many")
@@ -61,13 +58,13 @@ class Config(experiment.Common, Recipe):
 
 def main(config: Config) -> dict:
     """Tasks A to F of the report, in order; returns the metrics."""
-    device, folder = experiment.begin(config)
+    device, folder = runtime.begin(config)
     plots.begin(config.show)
     default_is_absent = config.handwritten == Config.handwritten and not config.handwritten.exists()
     photos = None if default_is_absent else read_folder(config.handwritten, models.DIGITS)
 
     # A: look at the data before anything else
-    data = loaders.mnist(config.data_dir, config.dataset).to(device)
+    data = datasets.mnist(config.data_dir, config.dataset).to(device)
     name, test = data.name, data.test
     print(f"{name}: {len(data.train):,} training, {len(data.valid):,} validation, {len(test):,} test pictures")
     captions = [f"{label}" for label in test.labels[:6].tolist()]
@@ -82,12 +79,12 @@ def main(config: Config) -> dict:
     metrics = {} if config.skip_training else train(config, model.to(device), data, folder)
 
     # E: the weights loaded afresh answer the test pictures, the first nine in full
-    model = models.load(folder / "model.pt", models.MnistNet, "train_mnist.py", models.DIGITS).to(device)
-    outputs = training.predict(model, test.images).cpu()
+    model = checkpoints.load(folder / "model.pt", models.MnistNet, "train_mnist.py", models.DIGITS).to(device)
+    outputs = predict(model, test.images).cpu()
     print(f"\nThe first nine test pictures of {name}: ten log-probabilities, prediction, label")
     for row, label in zip(outputs[:9].tolist(), test.labels.tolist(), strict=False):
         print("  ".join(f"{value:6.2f}" for value in row), f"   {row.index(max(row))}   {label}")
-    accuracy = verdict.write(outputs, test, model.class_names, f"test pictures of {name}", folder)
+    accuracy = classification_report.write(outputs, test, model.class_names, f"test pictures of {name}", folder)
 
     # F: people's own handwriting, read before any work so that what is wrong there is said at once
     if photos:
@@ -98,19 +95,19 @@ def main(config: Config) -> dict:
     return metrics
 
 
-def train(config: Config, model: models.MnistNet, data: loaders.Data, folder: Path) -> dict:
+def train(config: Config, model: models.MnistNet, data: datasets.Data, folder: Path) -> dict:
     """Fit the network; where the recipe declines, with drawn digits and outliers among the training pictures.
 
     Most outliers are drawn: without drawn digits the network would learn that what is drawn is none.
     """
     if config.decline and config.outliers:
-        digits, classes = loaders.pictures(data.train), data.train.labels.cpu().numpy()
+        digits, classes = datasets.pictures(data.train), data.train.labels.cpu().numpy()
         strange = outliers.outliers(digits, classes, config.outliers, config.seed)
-        drawn, labels = strokes.digits(round(DRAWN * config.outliers), config.seed, rare=True)
+        drawn, labels = synthetic.digits(round(DRAWN * config.outliers), config.seed, rare=True)
         labels = np.concatenate([np.full(len(strange), -1), labels])
-        data.train = loaders.add(data.train, np.concatenate([strange, drawn]), labels)
-    return course.take(config, model, data, folder)
+        data.train = datasets.add(data.train, np.concatenate([strange, drawn]), labels)
+    return run.take(config, model, data, folder)
 
 
 if __name__ == "__main__":
-    experiment.launch(main, Config, PRESETS)
+    cli.launch(main, Config, PRESETS)

@@ -13,16 +13,18 @@ names of the classes), checkpoint.pt (for --resume), config.json, history.csv, l
 with --compare 5.
 """
 
-import calm  # noqa: F401, before all else
+import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+
+# isort: split
 from dataclasses import dataclass
 from pathlib import Path
 
-import experiment
 import greek
-import letters
 import models
-import plots
-from experiment import WrongUsage, option
+from pipeline import cli, plots, runtime
+from pipeline.cli import option
+from pipeline.datasets import letters
+from pipeline.errors import WrongUsage
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Config(greek.Lesson, greek.TransferRecipe):
 
 def main(config: Config) -> dict:
     """The report's transfer, in order; returns the metrics."""
-    device, folder = experiment.begin(config)
+    device, folder = runtime.begin(config)
     plots.begin(config.show)
     if config.batch_norm:
         raise WrongUsage("batch normalisation would change what is frozen: leave out --batch-norm")
@@ -49,4 +51,4 @@ def main(config: Config) -> dict:
 
 
 if __name__ == "__main__":
-    experiment.launch(main, Config, greek.TRANSFER)
+    cli.launch(main, Config, greek.TRANSFER)

@@ -17,12 +17,13 @@ import cv2
 import numpy as np
 import torch
 
-import handwriting
 import models
 from benchmarks import photos, results
 from benchmarks.handwriting import transcripts
 from benchmarks.photos import answers
-from pictures import one_character
+from pipeline import checkpoints
+from pipeline.datasets.handwriting_folder import one_character
+from pipeline.evaluation import handwriting
 from pipeline.preprocessing import binarization, mnist_format, photo, segmentation
 from pipeline.preprocessing.image_files import list_images, read_image
 
@@ -75,7 +76,7 @@ def read_all(pictures: dict[str, tuple[list[np.ndarray], list[str]]], networks: 
 def main(folder: Path, weights: list[Path]) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    networks = [models.load(path, models.MnistNet, "train_mnist.py", models.DIGITS) for path in weights]
+    networks = [checkpoints.load(path, models.MnistNet, "train_mnist.py", models.DIGITS) for path in weights]
     pictures = {"drawn": photos.drawn()}
     sheets = transcripts(folder)
     for file in list_images(folder):

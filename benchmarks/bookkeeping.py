@@ -14,11 +14,10 @@ import time
 
 import optuna
 
-import ledger
-import search
 from benchmarks import results
-from ledger import Ledger
-from search import Settings
+from pipeline.tuning import search_space
+from pipeline.tuning.search_space import Settings
+from pipeline.tuning.study import Ledger, is_open
 
 FINISHED, MEASURED = 500, 20
 
@@ -41,8 +40,8 @@ def history(url: str, name: str, settings: Settings, count: int) -> None:
     """A study with so many finished trials."""
     study = optuna.create_study(storage=url, study_name=name, direction="maximize")
     study.set_user_attr("settings", dataclasses.asdict(settings))
-    kinds = search.distributions(settings)
-    for one in search.plan(settings, count):
+    kinds = search_space.distributions(settings)
+    for one in search_space.plan(settings, count):
         reports = {epoch: 80.0 + epoch / 10 for epoch in range(1, one["epochs"] + 1)}
         study.add_trial(
             optuna.trial.create_trial(
@@ -62,7 +61,7 @@ def main(url: str = "") -> None:
                 settings = Settings(schedule="one-cycle", max_batch_size=128, pruner=pruner)
                 history(url, f"{pruner} {finished}", settings, finished)
                 book = Ledger(url, f"{pruner} {finished}", settings, finished + MEASURED)
-                while any(map(ledger.is_open, book.trials())):
+                while any(map(is_open, book.trials())):
                     rows.append(results.say({"pruner": pruner, "finished": finished, **trial(book)}))
     summary = {
         f"{part}_ms_{pruner}_{finished}": statistics.median(

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import torch
 
-import disk
-import experiment
 import fashion_grid_search
-import search
 from benchmarks import results
 from fashion_grid_search import PRESETS
-from search import Configuration, Settings
+from pipeline import cli, files
+from pipeline.tuning import search_space, trial
+from pipeline.tuning.search_space import Configuration, Settings
 
 SEEDS = range(6, 9)  # 0 to 5 were looked at when the preset was chosen
 TURNS = 3
@@ -37,27 +36,27 @@ def main() -> None:
         folder = Path("outputs/benchmarks/cheap") / str(seed)
         config = dataclasses.replace(PRESETS["cheap"], seed=seed, workers=1, output_dir=folder)
         tables[seed] = fashion_grid_search.main(config)
-        disk.write_csv(results.FOLDER / f"cheap_{seed}.csv", tables[seed])
+        files.write_csv(results.FOLDER / f"cheap_{seed}.csv", tables[seed])
 
     torch.set_num_threads(1)
-    data = search.data(Settings(), experiment.DATA_DIR)
+    data = trial.data(Settings(), cli.DATA_DIR)
     measured: dict[tuple, float] = {}
 
     def seconds(one: Configuration, settings: Settings) -> float:
         key = (settings.optimizer, *(one[name] for name in SIZE))
         if key not in measured:
-            measured[key] = min(search.seconds_per_epoch(one, settings, data) for _ in range(TURNS))
+            measured[key] = min(trial.seconds_per_epoch(one, settings, data) for _ in range(TURNS))
         return measured[key]
 
     report = Settings()
-    whole = sum(one["epochs"] * seconds(one, report) for one in search.plan(report, 75))
+    whole = sum(one["epochs"] * seconds(one, report) for one in search_space.plan(report, 75))
     rows = []
     for seed, table in tables.items():
         settings = settings_of(dataclasses.replace(PRESETS["cheap"], seed=seed))
         learned = {}
-        for one in table[[*search.DIMENSIONS]].to_dict("records"):
+        for one in table[[*search_space.DIMENSIONS]].to_dict("records"):
             asked = one | {"epochs": settings.max_epochs}
-            key = search.family(asked, settings)
+            key = search_space.family(asked, settings)
             learned[key] = max(learned.get(key, one), one, key=lambda each: each["epochs"])
         cost = sum(one["epochs"] * seconds(one, settings) for one in learned.values())
         best = table[table.state == "complete"].iloc[0]

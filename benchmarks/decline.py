@@ -18,12 +18,11 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.datasets.mnist import read_image_file
 
-import experiment
-import handwriting
-import loaders
 import models
-import training
 from benchmarks import results
+from pipeline import checkpoints, cli
+from pipeline.datasets import datasets
+from pipeline.evaluation import handwriting, metrics
 from pipeline.preprocessing.photo import photo_to_mnist
 
 COUNT = 1000  # pictures of each kind
@@ -55,7 +54,7 @@ def printed(characters: list[str], fonts: list[str], rng: np.random.Generator) -
 def kinds() -> dict[str, np.ndarray]:
     """Name -> (N, 28, 28) uint8 as the network sees them."""
     rng = np.random.default_rng(99)
-    fashion = read_image_file(str(experiment.DATA_DIR / "FashionMNIST/raw/t10k-images-idx3-ubyte"))[:COUNT].numpy()
+    fashion = read_image_file(str(cli.DATA_DIR / "FashionMNIST/raw/t10k-images-idx3-ubyte"))[:COUNT].numpy()
     with Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg") as image:
         portrait = np.array(image.convert("L"))
     crops = []
@@ -83,18 +82,18 @@ def kinds() -> dict[str, np.ndarray]:
 
 def main(*weights: str) -> None:
     torch.set_num_threads(1)
-    data = loaders.mnist(experiment.DATA_DIR, "mnist")
+    data = datasets.mnist(cli.DATA_DIR, "mnist")
     pictures = kinds()
     rows = []
     for path in weights:
-        model = models.load(Path(path), models.MnistNet, "train_mnist.py")
-        passed = training.predict(model, data.valid.images).exp().amax(1).quantile(0.05).item()
-        confidence, answers = training.predict(model, data.test.images).exp().max(1)
+        model = checkpoints.load(Path(path), models.MnistNet, "train_mnist.py")
+        passed = metrics.predict(model, data.valid.images).exp().amax(1).quantile(0.05).item()
+        confidence, answers = metrics.predict(model, data.test.images).exp().max(1)
         sure = confidence > handwriting.SURE
         right = (answers == data.test.labels)[sure].float().mean().item()
         row = {"weights": path, "digits_answered": 100 * sure.float().mean().item(), "right_when_answered": 100 * right}
         for kind, images in pictures.items():
-            confidence = training.predict(model, loaders.normalise(images)).exp().amax(1)
+            confidence = metrics.predict(model, datasets.normalise(images)).exp().amax(1)
             row[f"{kind}: answered"] = 100 * (confidence > handwriting.SURE).float().mean().item()
             row[f"{kind}: at 95 % recall"] = 100 * (confidence > passed).float().mean().item()
         for rule in ("answered", "at 95 % recall"):

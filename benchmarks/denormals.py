@@ -11,9 +11,9 @@ import time
 
 import torch
 
-import experiment
 from benchmarks import results
-from muon import orthogonal
+from pipeline import runtime
+from pipeline.training.muon import orthogonal
 
 SHAPE = 128, 3136  # the first linear layer after two convolutions of FashionNet
 MOMENTUM, DEAD = 0.85, 0.5  # of search.cheap; share of the inputs
@@ -44,7 +44,7 @@ def main() -> None:
     for _ in range(TURNS):
         torch.set_flush_denormal(False)
         row = {"as they are, ms": milliseconds(momentum)}
-        experiment.flush_denormals()
+        runtime.flush_denormals()
         rows.append(results.say(row | {"flushed, ms": milliseconds(momentum)}))
     slow, fast = (statistics.median(row[name] for row in rows) for name in rows[0])
     results.write("denormals", {"as_they_are_over_flushed": slow / fast}, rows)

@@ -12,18 +12,19 @@ import time
 
 import torch
 
-import experiment
-import loaders
 import models
 import train_mnist
-import training
 from benchmarks import results
+from pipeline import cli
+from pipeline.datasets import datasets
+from pipeline.evaluation import metrics
+from pipeline.training import loop
 
 
 def main() -> None:
-    real = loaders.mnist(experiment.DATA_DIR, "mnist").test
+    real = datasets.mnist(cli.DATA_DIR, "mnist").test
     start = time.perf_counter()
-    drawn = loaders.synthetic()
+    drawn = datasets.synthetic()
     seconds = time.perf_counter() - start
     recipe = dataclasses.replace(train_mnist.PRESETS["best"], epochs=5)
     rows = []
@@ -31,11 +32,11 @@ def main() -> None:
         torch.manual_seed(seed)
         model = models.MnistNet(dropout=recipe.dropout)
         best = max(
-            training.fit(model, drawn.train, recipe, seed, quiet=True),
-            key=lambda epoch: training.evaluate(epoch.model, drawn.valid).accuracy,
+            loop.fit(model, drawn.train, recipe, seed, quiet=True),
+            key=lambda epoch: metrics.evaluate(epoch.model, drawn.valid).accuracy,
         )
-        row = {"seed": seed, "drawn_test_accuracy": training.evaluate(best.model, drawn.test).accuracy}
-        rows.append(results.say({**row, "real_test_accuracy": training.evaluate(best.model, real).accuracy}))
+        row = {"seed": seed, "drawn_test_accuracy": metrics.evaluate(best.model, drawn.test).accuracy}
+        rows.append(results.say({**row, "real_test_accuracy": metrics.evaluate(best.model, real).accuracy}))
     accuracies = [row["real_test_accuracy"] for row in rows]
     summary = {
         "real_test_accuracy_mean": statistics.mean(accuracies),

@@ -20,16 +20,14 @@ import numpy as np
 import torch
 from torch import nn
 
-import experiment
 import greek
-import letters
-import loaders
-import outliers
-import training
 from benchmarks import results
-from handwriting import SURE
-from letters import Source
-from loaders import Split
+from pipeline import cli
+from pipeline.datasets import datasets, letters, outliers
+from pipeline.datasets.datasets import Split
+from pipeline.datasets.letters import Source
+from pipeline.evaluation import metrics
+from pipeline.evaluation.handwriting import SURE
 
 TRAIN, TEST = Path("data/greek_train"), Path("data/greek_test")
 SEEDS = 5
@@ -41,15 +39,15 @@ def split(source: Source, names: list[str]) -> Split:
 
 
 def sure(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    return training.predict(model, images).amax(1).exp() > SURE
+    return metrics.predict(model, images).amax(1).exp() > SURE
 
 
 def measure(source: Source, recipes: dict, seeds: int) -> list[dict]:
     """Train each recipe; what it reads of the letters, and what it takes for a letter that is none."""
     tests = {"train letters": letters.find(TRAIN, Path(), False), "test letters": letters.find(TEST, Path(), False)}
-    digits = loaders.mnist(experiment.DATA_DIR, "mnist").test
+    digits = datasets.mnist(cli.DATA_DIR, "mnist").test
     digits = digits.images[torch.isin(digits.labels, torch.tensor([0, 3, 5, 6, 7]))][:2000]
-    others = loaders.normalise(outliers.letters(2000, np.random.default_rng(2026), source.names))
+    others = datasets.normalise(outliers.letters(2000, np.random.default_rng(2026), source.names))
     rows = []
     for seed in range(seeds):
         for name, (recipe, build) in recipes.items():
@@ -58,7 +56,7 @@ def measure(source: Source, recipes: dict, seeds: int) -> list[dict]:
             row = {"recipe": name, "seed": seed, "seconds": time.perf_counter() - start}
             for test, letters_of in tests.items():
                 examples = split(letters_of, source.names)
-                row[f"{test} right"] = training.evaluate(model, examples).accuracy
+                row[f"{test} right"] = metrics.evaluate(model, examples).accuracy
                 row[f"{test} answered"] = 100 * sure(model, examples.images).float().mean().item()
             row["digits taken for letters"] = 100 * sure(model, digits).float().mean().item()
             row["other letters taken for these"] = 100 * sure(model, others).float().mean().item()
@@ -89,7 +87,7 @@ def one_by_one(source: Source, recipes: dict) -> list[dict]:
         for name, (recipe, build) in recipes.items():
             model = greek.train_once(rest, recipe, build, seed=i)
             left_out = letters.as_split(source.pictures[i : i + 1], [label], source.names)
-            row[name] = training.evaluate(model, left_out).accuracy == 100
+            row[name] = metrics.evaluate(model, left_out).accuracy == 100
         rows.append(results.say(row))
     return rows
 

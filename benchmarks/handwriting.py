@@ -26,13 +26,13 @@ import cv2
 import numpy as np
 import torch
 
-import handwriting
-import loaders
 import models
-import plots
 from benchmarks import results
 from benchmarks.photos import answers, tutorial_way
-from pictures import Sample
+from pipeline import checkpoints, plots
+from pipeline.datasets import datasets
+from pipeline.datasets.handwriting_folder import Sample
+from pipeline.evaluation import handwriting, handwriting_figure
 from pipeline.preprocessing.image_files import list_images, read_image
 from pipeline.preprocessing.mnist_format import center_ink, components, resize, square
 from pipeline.preprocessing.photo import Photo, as_uint8
@@ -172,7 +172,7 @@ def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.nd
                 counts[name].append(int(values.sum()))
             by_writer = by_writer + right / len(networks)
             if way == "ours":
-                probabilities = handwriting.look(network, loaders.normalise(np.stack(images))).exp()
+                probabilities = handwriting.look(network, datasets.normalise(np.stack(images))).exp()
                 mean_probability = mean_probability + probabilities[torch.arange(len(truth)), truth] / len(networks)
         if way == "ours":
             row = shares(counts, len(where))
@@ -208,7 +208,7 @@ def main(folder: Path, weights: list[Path]) -> None:
     all_kinds = read_kinds(folder, sheets, rapidocr())
     groups = defaultdict(list)
     for path in weights:
-        network = models.load(path, None, "train_mnist.py")
+        network = checkpoints.load(path, None, "train_mnist.py")
         groups[f"{type(network).__name__} {len(network.class_names)} {path.parent.parent.name}"].append(network)
     rows, summary = [], {}
     for group, networks in groups.items():
@@ -249,7 +249,7 @@ def main(folder: Path, weights: list[Path]) -> None:
         title = f"The {WORST} that left the truth the least probability"
         name = f"worst_{group.replace(' ', '_')}.png"
         OUTPUT.mkdir(parents=True, exist_ok=True)
-        plots.save(plots.handwriting(samples, table, title), OUTPUT / name)
+        plots.save(handwriting_figure.handwriting(samples, table, title), OUTPUT / name)
     results.write("handwriting", summary, rows)
 
 

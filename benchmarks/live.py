@@ -23,19 +23,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-import disk
 import live_detect
-import screen
 from benchmarks import results
 from benchmarks.photos import tutorial_way
 from benchmarks.simulation import held_page, photographs, surroundings
-from camera import HEIGHT, RATE, WIDTH
-from handwriting import UNCLEAR
-from keys import Keys
-from live import Live
-from loaders import normalise
 from models import DIGITS
-from pictures import read_folder
+from pipeline import files
+from pipeline.datasets.datasets import normalise
+from pipeline.datasets.handwriting_folder import read_folder
+from pipeline.evaluation.handwriting import UNCLEAR
+from pipeline.live import overlay
+from pipeline.live.controls import Keys
+from pipeline.live.frame_sources import HEIGHT, RATE, WIDTH
+from pipeline.live.session import Live
 from pipeline.preprocessing.image_files import read_image
 
 NAMED = 0.5  # seconds of rest within which a character is to be named
@@ -105,7 +105,7 @@ def false_answers(lives: dict[str, Live], seed: int, scenes: int) -> list[dict]:
 
 def report_way(frame: np.ndarray, model: torch.nn.Module) -> np.ndarray:
     """As the report has it: invert, resize, the network, its answer beside the box."""
-    crop = frame[screen.box_of(frame, 0.5)]
+    crop = frame[overlay.box_of(frame, 0.5)]
     with torch.no_grad():
         said = model(normalise(tutorial_way(crop)[None]))
     confidence, answer = said.exp().max(1)
@@ -174,7 +174,7 @@ def picture(config: live_detect.Config) -> None:
                 shown.append(Image.fromarray(small))
     palette = shown[8].quantize(32)  # of a frame with an answer
     shown = [small.quantize(palette=palette, dither=Image.Dither.NONE) for small in shown]
-    with disk.writing(Path("docs/live.gif")) as file:
+    with files.writing(Path("docs/live.gif")) as file:
         shown[0].save(file, save_all=True, append_images=shown[1:], duration=200, loop=0)
 
 

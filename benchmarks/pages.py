@@ -14,12 +14,12 @@ import time
 
 import torch
 
-import experiment
-import search
-import training
 from benchmarks import results
-from loaders import Split
-from search import Settings
+from pipeline import runtime
+from pipeline.datasets.datasets import Split
+from pipeline.training import loop
+from pipeline.tuning import trial
+from pipeline.tuning.search_space import Settings
 
 CONVOLUTIONS, BATCH, STEPS, TURNS = (1, 3), 64, 100, 5
 
@@ -27,12 +27,12 @@ CONVOLUTIONS, BATCH, STEPS, TURNS = (1, 3), 64, 100, 5
 def steps(kept: bool, convolutions: int) -> dict:
     torch.set_num_threads(1)
     if kept:
-        experiment.keep_memory()
+        runtime.keep_memory()
     train = Split(torch.randn(STEPS * BATCH, 1, 28, 28), torch.randint(0, 10, (STEPS * BATCH,)))
     one = {"conv_layers": convolutions, "linear_layers": 2, "hidden_units": 128, "dropout": 0.2}
     one |= {"batch_size": BATCH, "epochs": 2, "learning_rate": 0.001}
-    recipe = search.recipe(one, Settings(), train.labels.device)
-    epochs = training.fit(search.network(one), train, recipe, seed=0, quiet=True)
+    recipe = trial.recipe(one, Settings(), train.labels.device)
+    epochs = loop.fit(trial.network(one), train, recipe, seed=0, quiet=True)
     next(epochs)  # warm
     faults, start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
     next(epochs)

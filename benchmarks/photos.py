@@ -21,11 +21,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-import handwriting
 import models
 from benchmarks import results
 from benchmarks.simulation import photographs
-from pictures import Sample, one_character, read_folder
+from pipeline import checkpoints
+from pipeline.datasets.handwriting_folder import Sample, one_character, read_folder
+from pipeline.evaluation import handwriting
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.photo import Photo, as_uint8, photo_to_mnist
 
@@ -127,7 +128,7 @@ def main(folder: str = "", *weights: str) -> None:
     drawn_tutorial = [replace(sample, picture=tutorial_way(sample.photo), others=[]) for sample in drawn_samples]
     rows = []
     for path in weights:
-        model = models.load(Path(path), models.MnistNet, "train_mnist.py")
+        model = checkpoints.load(Path(path), models.MnistNet, "train_mnist.py")
         row = {"weights": path} | shares(model, samples, real, "real")
         row |= shares(model, tutorial, real, "real, tutorial's way") | shares(model, drawn_samples, labels, "drawn")
         row |= shares(model, drawn_tutorial, labels, "drawn, tutorial's way")

@@ -12,34 +12,35 @@ import time
 
 import torch
 
-import experiment
-import search
-import training
 from benchmarks import results
-from search import Settings
+from pipeline import cli, runtime
+from pipeline.evaluation import metrics
+from pipeline.training import loop
+from pipeline.tuning import search_space, trial
+from pipeline.tuning.search_space import Settings
 
 CONFIGURATIONS, EPOCHS = 8, 3
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    experiment.flush_denormals()
-    data = search.data(Settings(), experiment.DATA_DIR)
+    runtime.flush_denormals()
+    data = trial.data(Settings(), cli.DATA_DIR)
     rows = []
-    for seed, one in enumerate(search.plan(Settings(), CONFIGURATIONS)):
+    for seed, one in enumerate(search_space.plan(Settings(), CONFIGURATIONS)):
         row = {**one, "epochs": EPOCHS, "seed": seed}
         runs = {}
         for precision in ("float32", "bfloat16"):
-            recipe = search.recipe(row, Settings(precision=precision), torch.device("cpu"))
+            recipe = trial.recipe(row, Settings(precision=precision), torch.device("cpu"))
             torch.manual_seed(seed)
-            runs[precision] = training.fit(search.network(one), data.train, recipe, seed, quiet=True)
+            runs[precision] = loop.fit(trial.network(one), data.train, recipe, seed, quiet=True)
             row[f"{precision}_seconds"] = 0.0
         for _ in range(EPOCHS):
             for precision, epochs in runs.items():
                 start = time.perf_counter()
                 model = next(epochs).model
                 row[f"{precision}_seconds"] += time.perf_counter() - start
-                row[f"{precision}_valid_accuracy"] = training.evaluate(model, data.valid).accuracy
+                row[f"{precision}_valid_accuracy"] = metrics.evaluate(model, data.valid).accuracy
         rows.append(results.say(row))
     lost = [row["float32_valid_accuracy"] - row["bfloat16_valid_accuracy"] for row in rows]
     summary = {

@@ -17,13 +17,14 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import datasets, transforms
 
-import experiment
-import loaders
 import models
 import train_mnist
-import training
 from benchmarks import results
+from pipeline import cli
+from pipeline.datasets.datasets import mnist
+from pipeline.evaluation import metrics
 from pipeline.preprocessing.mnist_format import MEAN, STD
+from pipeline.training import loop
 
 SEEDS, TEXTBOOK_RUNS, THREADS, TARGET = 10, 3, 2, 99.0
 
@@ -31,13 +32,13 @@ SEEDS, TEXTBOOK_RUNS, THREADS, TARGET = 10, 3, 2, 99.0
 def quick(seed: int) -> dict:
     """Our side, with the evaluations that the script makes."""
     start = time.perf_counter()
-    data = loaders.mnist(experiment.DATA_DIR, "mnist")
+    data = mnist(cli.DATA_DIR, "mnist")
     recipe = train_mnist.PRESETS["quick"]
     torch.manual_seed(seed)
     opened = time.perf_counter()
-    for epoch in training.fit(models.MnistNet(dropout=recipe.dropout), data.train, recipe, seed, quiet=True):
-        valid_accuracy = training.evaluate(epoch.model, data.valid).accuracy
-        test_accuracy = training.evaluate(epoch.model, data.test).accuracy
+    for epoch in loop.fit(models.MnistNet(dropout=recipe.dropout), data.train, recipe, seed, quiet=True):
+        valid_accuracy = metrics.evaluate(epoch.model, data.valid).accuracy
+        test_accuracy = metrics.evaluate(epoch.model, data.test).accuracy
     end = time.perf_counter()
     return {
         "side": "quick",
@@ -55,8 +56,8 @@ def textbook(seed: int) -> dict:
     start = time.perf_counter()
     torch.manual_seed(seed)
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
-    train = datasets.MNIST(experiment.DATA_DIR, train=True, transform=transform)
-    test = datasets.MNIST(experiment.DATA_DIR, train=False, transform=transform)
+    train = datasets.MNIST(cli.DATA_DIR, train=True, transform=transform)
+    test = datasets.MNIST(cli.DATA_DIR, train=False, transform=transform)
     model = models.MnistNet(dropout=0.2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     accuracy, epochs = 0.0, 0

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-import disk
-import experiment
+from pipeline import files, runtime
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -25,11 +24,11 @@ def write(name: str, summary: dict, rows: list[dict]) -> None:
     content = {
         "command": " ".join(["python", *words]),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        **experiment.versions(),
+        **runtime.versions(),
         **say(summary),
         "runs": rows,
     }
-    disk.write_json(FOLDER / f"{name}.json", content)
+    files.write_json(FOLDER / f"{name}.json", content)
 
 
 def interval(right: int, count: int) -> tuple[float, float]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import disk
 from benchmarks.simulation import photographs
+from pipeline import files
 from pipeline.datasets.stroke_templates import GREEK
 
 FOLDER = Path(__file__).parent.parent / "handwritten"
@@ -21,7 +21,7 @@ EACH = 3
 
 def write(path: Path, picture: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with disk.writing(path) as file:
+    with files.writing(path) as file:
         cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import handwriting
-import models
 import pipeline.preprocessing.photo as photo_reading
 from benchmarks import results
-from pictures import read_folder
+from pipeline import checkpoints
+from pipeline.datasets.handwriting_folder import read_folder
+from pipeline.evaluation import handwriting
 
 SIDE = 44  # pixels
 KINDS = {
@@ -48,7 +48,7 @@ def main(folder: Path, weights: list[Path]) -> None:
     torch.set_num_threads(1)
     rows = []
     for path in weights:
-        model = models.load(path, None, "transfer_greek.py")
+        model = checkpoints.load(path, None, "transfer_greek.py")
         samples, _ = read_folder(folder, model.class_names)
         samples = [sample for sample in samples if sample.label]
         for kind, spoiled in KINDS.items():

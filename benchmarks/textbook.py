@@ -25,24 +25,25 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
-import experiment
-import loaders
-import search
-import training
 from benchmarks import results
-from search import Configuration, Settings
+from pipeline import cli, runtime
+from pipeline.datasets.datasets import Data, Split, fashion
+from pipeline.evaluation import metrics
+from pipeline.training import loop
+from pipeline.tuning import search_space, trial
+from pipeline.tuning.search_space import Configuration, Settings
 
 TRIALS, SHAPES, PICTURES, TURNS, WORKERS = 75, 8, 1600, 3, 2
 SIZE = ("conv_layers", "linear_layers", "hidden_units", "batch_size")
-TRAIN, VALID, TEST_EVERY = 50_000, 10_000, search.EPOCHS
+TRAIN, VALID, TEST_EVERY = 50_000, 10_000, search_space.EPOCHS
 
 
 def textbook(one: Configuration) -> tuple[float, float]:
     """Seconds of an epoch, on the clock and of the processors."""
     tensor = transforms.ToTensor()
-    train = Subset(datasets.FashionMNIST(experiment.DATA_DIR, train=True, transform=tensor), range(PICTURES))
-    test = Subset(datasets.FashionMNIST(experiment.DATA_DIR, train=False, transform=tensor), range(PICTURES))
-    model = search.network(one)
+    train = Subset(datasets.FashionMNIST(cli.DATA_DIR, train=True, transform=tensor), range(PICTURES))
+    test = Subset(datasets.FashionMNIST(cli.DATA_DIR, train=False, transform=tensor), range(PICTURES))
+    model = trial.network(one)
     optimizer = torch.optim.Adam(model.parameters(), lr=one["learning_rate"])
     start = now()
     model.train()
@@ -57,15 +58,15 @@ def textbook(one: Configuration) -> tuple[float, float]:
     return whole(start, learned, now())
 
 
-def engine(one: Configuration, data: loaders.Data) -> tuple[float, float]:
+def engine(one: Configuration, data: Data) -> tuple[float, float]:
     """The same in one worker."""
     settings = Settings()
-    recipe = search.recipe(one | {"epochs": 1}, settings, torch.device("cpu"))
-    model = search.network(one)
+    recipe = trial.recipe(one | {"epochs": 1}, settings, torch.device("cpu"))
+    model = trial.network(one)
     start = now()
-    (epoch,) = training.fit(model, data.train, recipe, settings.seed, quiet=True)
+    (epoch,) = loop.fit(model, data.train, recipe, settings.seed, quiet=True)
     learned = now()
-    training.evaluate(epoch.model, data.test)
+    metrics.evaluate(epoch.model, data.test)
     return whole(start, learned, now())
 
 
@@ -82,13 +83,11 @@ def whole(start: tuple, learned: tuple, end: tuple) -> tuple[float, float]:
 
 
 def work(pipe) -> None:
-    experiment.hasten()
+    runtime.hasten()
     torch.set_num_threads(1)
-    data = loaders.fashion(experiment.DATA_DIR)
-    few = [
-        loaders.Split(part.images[:PICTURES], part.labels[:PICTURES]) for part in (data.train, data.valid, data.test)
-    ]
-    data = loaders.Data(data.name, *few)
+    data = fashion(cli.DATA_DIR)
+    few = [Split(part.images[:PICTURES], part.labels[:PICTURES]) for part in (data.train, data.valid, data.test)]
+    data = Data(data.name, *few)
     while one := pipe.recv():
         pipe.send(engine(one, data))
 
@@ -96,7 +95,7 @@ def work(pipe) -> None:
 def main(threads: str = "") -> None:
     if threads:
         torch.set_num_threads(int(threads))
-    chosen = search.plan(Settings(), TRIALS)
+    chosen = search_space.plan(Settings(), TRIALS)
     shapes = sorted({tuple(one[name] for name in SIZE): one for one in chosen}.items())
     sample = [one for _, one in shapes[:: max(1, len(shapes) // SHAPES)]]
     context = multiprocessing.get_context("spawn")
@@ -122,7 +121,7 @@ def main(threads: str = "") -> None:
 
     longest = {}
     for one in chosen:
-        key = search.family(one, Settings())
+        key = search_space.family(one, Settings())
         longest[key] = max(longest.get(key, one), one, key=lambda each: each["epochs"])
     hours = {}
     for name in ("textbook", "search", "textbook_cpu", "search_cpu"):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-import crew
-import experiment
 from benchmarks import results
-from ledger import Ledger
-from search import Settings
+from pipeline import cli
+from pipeline.tuning.search_space import Settings
+from pipeline.tuning.study import Ledger
+from pipeline.tuning.workers import run
 
 TURNS, TRIALS = 3, 8
 SETTINGS = Settings(
@@ -34,7 +34,7 @@ def pace(workers: int) -> dict:
         book = Ledger(f"sqlite:///{folder / 'study.db'}", "workers", SETTINGS, TRIALS)
         ends = [
             time.perf_counter()
-            for row, _ in crew.run(book, workers, SETTINGS, experiment.DATA_DIR, folder, torch.device("cpu"))
+            for row, _ in run(book, workers, SETTINGS, cli.DATA_DIR, folder, torch.device("cpu"))
             if row
         ]
     return {"workers": workers, "epochs": len(ends), "epochs_per_second": (len(ends) - 1) / (ends[-1] - ends[0])}

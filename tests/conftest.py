@@ -4,18 +4,18 @@ import gzip
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import experiment
-import loaders
-import strokes
+from pipeline import cli
+from pipeline.datasets import datasets, synthetic
 
 ROOT = Path(__file__).parent.parent
-REAL = all((experiment.DATA_DIR / "MNIST" / "raw" / name).is_file() for name in loaders.MNIST_FILES)
+REAL = all((cli.DATA_DIR / "MNIST" / "raw" / name).is_file() for name in datasets.MNIST_FILES)
 
 
 @pytest.fixture(autouse=True)
@@ -24,18 +24,38 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def monkeypatch(monkeypatch):
+    """pytest's own, but a patch that misses a caller fails: whoever imported the name itself keeps the old value."""
+    put = monkeypatch.setattr
+
+    def setattr(target, name, *value, **options):
+        if value and isinstance(target, types.ModuleType):
+            before = getattr(target, name)
+            for module in list(sys.modules.values()):
+                file = getattr(module, "__file__", None) or ""
+                is_ours = file.startswith(str(ROOT)) and ".venv" not in file and "tests" not in file
+                if is_ours and module is not target and vars(module).get(name) is before:
+                    raise AssertionError(f"{module.__name__} has imported {name}: patch it there, or import its module")
+        put(target, name, *value, **options)
+
+    monkeypatch.setattr = setattr
+    yield monkeypatch
+    monkeypatch.setattr = put
+
+
 @pytest.fixture(scope="session")
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """(2000, 28, 28) uint8 pictures and labels: real training digits where they are, drawn ones elsewhere."""
     if REAL:
-        return tuple(part[:2000] for part in read_idx(experiment.DATA_DIR / "MNIST" / "raw", "train"))
-    return strokes.digits(2000, seed=5)
+        return tuple(part[:2000] for part in read_idx(cli.DATA_DIR / "MNIST" / "raw", "train"))
+    return synthetic.digits(2000, seed=5)
 
 
 @pytest.fixture(scope="session")
-def split(digits) -> loaders.Split:
+def split(digits) -> datasets.Split:
     pictures, labels = digits
-    return loaders.Split(loaders.normalise(pictures), torch.from_numpy(labels.astype(np.int64)))
+    return datasets.Split(datasets.normalise(pictures), torch.from_numpy(labels.astype(np.int64)))
 
 
 def read_idx(raw: Path, part: str) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,9 @@ from pathlib import Path
 root = Path(__file__).parent.parent
 sys.path.insert(0, str(root))
 
-import loaders  # noqa: E402
+from pipeline.datasets import datasets  # noqa: E402
 
-loaders.VALID = 400
-loaders.synthetic = functools.partial(loaders.synthetic, train=1600, test=400)
+datasets.VALID = 400
+datasets.synthetic = functools.partial(datasets.synthetic, train=1600, test=400)
 sys.argv = sys.argv[1:]
 runpy.run_path(str(root / sys.argv[0]), run_name="__main__")

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-import camera
-from experiment import Failure
+from pipeline.errors import Failure
+from pipeline.live import frame_sources
 
 GREY = np.full((720, 1280, 3), 120, np.uint8)
 
@@ -38,10 +38,10 @@ def plug(monkeypatch):
 
     def plug(*cameras):
         left = list(cameras)
-        monkeypatch.setattr(camera, "capture", lambda source, backend: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr(frame_sources, "capture", lambda source, backend: left.pop(0) if len(left) > 1 else left[0])
         return cameras[0]
 
-    monkeypatch.setattr(camera, "RETRY", 0.01)
+    monkeypatch.setattr(frame_sources, "RETRY", 0.01)
     return plug
 
 
@@ -50,10 +50,10 @@ def system(monkeypatch):
     """system("Linux", device=True, release="6.1"): what the machine is taken for, and whether it has a /dev/video."""
 
     def system(name: str, device: bool = False, allowed: bool = True, release: str = "6.1"):
-        monkeypatch.setattr(camera.platform, "system", lambda: name)
-        monkeypatch.setattr(camera.platform, "release", lambda: release)
-        monkeypatch.setattr(camera.Path, "exists", lambda path: device)
-        monkeypatch.setattr(camera.os, "access", lambda path, mode: allowed)
+        monkeypatch.setattr(frame_sources.platform, "system", lambda: name)
+        monkeypatch.setattr(frame_sources.platform, "release", lambda: release)
+        monkeypatch.setattr(frame_sources.Path, "exists", lambda path: device)
+        monkeypatch.setattr(frame_sources.os, "access", lambda path, mode: allowed)
 
     return system
 
@@ -68,7 +68,7 @@ def film(tmp_path):
     return path
 
 
-def frames(source) -> list[camera.Frame]:
+def frames(source) -> list[frame_sources.Frame]:
     shown = []
     while frame := source.read():
         shown.append(frame)
@@ -77,7 +77,7 @@ def frames(source) -> list[camera.Frame]:
 
 
 def test_a_video_gives_every_frame_with_its_time(film):
-    shown = frames(camera.frame_source(str(film)))
+    shown = frames(frame_sources.frame_source(str(film)))
     assert [frame.number for frame in shown] == list(range(10))
     assert shown[5].time == pytest.approx(5 / 25) and shown[5].picture.mean() == pytest.approx(100, abs=3)
 
@@ -87,7 +87,7 @@ def test_a_folder_shows_each_picture_for_a_second_and_passes_over_what_is_none(t
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / name), np.full((300, 200, 3), grey, np.uint8))
     (tmp_path / "aa.png").write_text("no picture")
-    shown = frames(camera.frame_source(str(tmp_path)))
+    shown = frames(frame_sources.frame_source(str(tmp_path)))
     assert len(shown) == 60 and [frame.number for frame in shown[::30]] == [0, 2]
     assert [int(frame.picture.mean()) for frame in shown[::30]] == [100, 200]
     assert shown[-1].time == pytest.approx(59 / 30) and shown[0].picture.shape == (720, 1280, 3)
@@ -97,22 +97,22 @@ def test_a_folder_shows_each_picture_for_a_second_and_passes_over_what_is_none(t
 def test_a_small_picture_fills_the_box_and_a_wide_one_is_a_frame():
     small = np.zeros((100, 100, 3), np.uint8)
     small[40:60, 40:60] = 255
-    frame = camera.as_frame(small)
+    frame = frame_sources.as_frame(small)
     assert frame.shape == (720, 1280, 3)
     rows, columns, _ = np.nonzero(frame > 128)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (324, 395, 604, 675)
-    assert camera.as_frame(np.zeros((960, 1280), np.uint8)).shape == (960, 1280, 3)
-    assert camera.as_frame(np.zeros((3000, 4000, 3), np.uint8)).shape == (720, 960, 3)
+    assert frame_sources.as_frame(np.zeros((960, 1280), np.uint8)).shape == (960, 1280, 3)
+    assert frame_sources.as_frame(np.zeros((3000, 4000, 3), np.uint8)).shape == (720, 960, 3)
 
 
 @pytest.mark.parametrize("shape, expected", [((240, 320), (720, 960)), ((2160, 3840), (720, 1280)), ((480, 640), None)])
 def test_frames_too_small_or_too_large_to_draw_on_are_scaled(shape, expected):
-    assert camera.fit(np.zeros((*shape, 3), np.uint8)).shape[:2] == (expected or shape)
+    assert frame_sources.fit(np.zeros((*shape, 3), np.uint8)).shape[:2] == (expected or shape)
 
 
 def test_a_camera_is_asked_for_its_best_and_gives_its_latest(plug):
     fake = plug(Fake())
-    source = camera.frame_source("0")
+    source = frame_sources.frame_source("0")
     frame = source.read()
     assert frame.picture.shape == (720, 1280, 3) and source.trouble == ""
     assert (fake.asked[cv2.CAP_PROP_FRAME_WIDTH], fake.asked[cv2.CAP_PROP_FRAME_HEIGHT]) == (1280, 720)
@@ -122,17 +122,17 @@ def test_a_camera_is_asked_for_its_best_and_gives_its_latest(plug):
 
 def test_an_address_is_opened_as_it_is(plug):
     fake = plug(Fake())
-    source = camera.frame_source("rtsp://door.example/1")
+    source = frame_sources.frame_source("rtsp://door.example/1")
     assert source.read() is not None and fake.asked == {}
     source.close()
 
 
 def test_a_lost_camera_is_said_and_comes_back(plug, monkeypatch):
-    monkeypatch.setattr(camera, "SILENT", 0.0)
+    monkeypatch.setattr(frame_sources, "SILENT", 0.0)
     first, back = Fake(3), Fake()
     back.opens = False
     plug(first, back)
-    source = camera.frame_source("0")
+    source = frame_sources.frame_source("0")
     troubles = [source.trouble for _ in range(8) if source.read() is None]
     assert troubles and all(trouble.startswith("camera lost, trying again for") for trouble in troubles)
     back.opens = True
@@ -141,9 +141,9 @@ def test_a_lost_camera_is_said_and_comes_back(plug, monkeypatch):
 
 
 def test_a_camera_that_stays_away_ends_it_in_one_line(plug, monkeypatch):
-    monkeypatch.setattr(camera, "PATIENCE", 0.2)
+    monkeypatch.setattr(frame_sources, "PATIENCE", 0.2)
     plug(Fake(2), Fake(opens=False))
-    source = camera.frame_source("0")
+    source = frame_sources.frame_source("0")
     with pytest.raises(Failure, match=r"^camera 0 was lost and did not come back within 0 seconds: see to its plug"):
         for _ in range(50):
             source.read()
@@ -169,36 +169,38 @@ def test_no_picture_has_a_line_for_each_reason(machine, line, opens, plug, syste
     system(*machine)
     plug(Fake(0, opens))
     with pytest.raises(Failure) as failure:
-        camera.frame_source("0")
+        frame_sources.frame_source("0")
     assert str(failure.value).startswith(line) and "\n" not in str(failure.value)
 
 
 def test_an_address_without_picture(plug):
     plug(Fake(opens=False))
     with pytest.raises(Failure, match=r"^rtsp://door sends no picture: open it in a browser"):
-        camera.frame_source("rtsp://door")
+        frame_sources.frame_source("rtsp://door")
 
 
 def test_windows_takes_the_quick_way_first(plug, system, monkeypatch):
     system("Windows")
     tried = []
-    monkeypatch.setattr(camera, "capture", lambda source, backend: tried.append(backend) or Fake(opens=len(tried) > 1))
-    camera.open_camera(0)
+    monkeypatch.setattr(
+        frame_sources, "capture", lambda source, backend: tried.append(backend) or Fake(opens=len(tried) > 1)
+    )
+    frame_sources.open_camera(0)
     assert tried == [cv2.CAP_DSHOW, cv2.CAP_MSMF]
-    assert camera.os.environ["OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS"] == "0"
+    assert frame_sources.os.environ["OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS"] == "0"
 
 
 def test_cameras_are_listed(plug, system):
     system("Windows")
     plug(Fake(opens=False), Fake(opens=False), Fake(picture=np.zeros((480, 640, 3), np.uint8)))
-    lines = camera.list_cameras()
+    lines = frame_sources.list_cameras()
     assert len(lines) == 9 and lines[0] == "--source 1   camera 1, 640 x 480"
 
 
 def test_no_camera_to_list(system):
     system("Linux")
     with pytest.raises(Failure, match=r"^there is no camera 0") as failure:
-        camera.list_cameras()
+        frame_sources.list_cameras()
     assert "--list-cameras" not in str(failure.value), "which has just been tried"
 
 
@@ -214,26 +216,26 @@ def test_files_that_are_no_video(name, content, line, tmp_path, capfd):
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(Failure, match=line):
-        camera.frame_source(str(tmp_path / name))
+        frame_sources.frame_source(str(tmp_path / name))
     assert capfd.readouterr().err == ""  # FFmpeg's own words would only confuse
 
 
 def test_no_source_at_all():
     with pytest.raises(Failure, match="nothing is no file: give --source the number of a camera"):
-        camera.frame_source("")
+        frame_sources.frame_source("")
 
 
 def test_a_folder_without_pictures(tmp_path):
     with pytest.raises(Failure, match="holds no pictures"):
-        camera.frame_source(str(tmp_path))
+        frame_sources.frame_source(str(tmp_path))
 
 
 def test_a_folder_of_pictures_that_cannot_be_read(tmp_path):
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(Failure, match=r"no picture in .* can be read: give others"):
-        camera.frame_source(str(tmp_path))
+        frame_sources.frame_source(str(tmp_path))
 
 
 def test_black_frames():
     noise = np.random.default_rng(1).integers(0, 9, (720, 1280, 3), dtype=np.uint8)
-    assert camera.is_black(noise) and not camera.is_black(noise + 60)
+    assert frame_sources.is_black(noise) and not frame_sources.is_black(noise + 60)

@@ -3,10 +3,9 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-import charts
-import plots
-import search
-from search import Settings
+from pipeline import plots
+from pipeline.tuning import charts, search_space
+from pipeline.tuning.search_space import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +18,7 @@ def files_only():
 @pytest.fixture
 def table() -> pd.DataFrame:
     """Forty trials, the first pruned; what decides is the learning rate."""
-    table = pd.DataFrame(search.plan(Settings(), 40))
+    table = pd.DataFrame(search_space.plan(Settings(), 40))
     table["valid_acc"] = 90 - 5.0 * (table.learning_rate == 0.01) - table.index / 100
     table["test_acc"], table["time_sec"] = table.valid_acc - 1, 10.0 * table.epochs * table.conv_layers
     table["state"] = ["pruned"] + ["complete"] * 39
@@ -27,8 +26,8 @@ def table() -> pd.DataFrame:
 
 
 def test_dimensions_show_every_trial_and_the_medians(table):
-    figure = charts.dimensions(table, search.DIMENSIONS, "title")
-    drawn = dict(zip(search.DIMENSIONS, figure.axes, strict=False))
+    figure = charts.dimensions(table, search_space.DIMENSIONS, "title")
+    drawn = dict(zip(search_space.DIMENSIONS, figure.axes, strict=False))
     assert all(len(axis.collections[0].get_offsets()) == 40 for axis in drawn.values())
     rates = sorted(table.learning_rate.unique())
     medians = [table[table.learning_rate == rate].valid_acc.median() for rate in rates]
@@ -38,7 +37,7 @@ def test_dimensions_show_every_trial_and_the_medians(table):
 
 
 def test_coordinates_end_at_the_rank(table):
-    (axis,) = charts.coordinates(table, search.DIMENSIONS, "title").axes
+    (axis,) = charts.coordinates(table, search_space.DIMENSIONS, "title").axes
     lines = [line for line in axis.lines if len(line.get_xdata()) == 8]
     assert len(lines) == 40
     assert [line.get_ydata()[-1] for line in lines] == sorted(table.valid_acc.rank(pct=True)), "the best on top"

@@ -21,12 +21,11 @@ import torch
 from conftest import ROOT
 from test_models import spoil
 
-import disk
-import experiment
-import loaders
 import models
 from benchmarks.robustness import kills
 from benchmarks.robustness.kills import CASES, Outcome, Warm
+from pipeline import checkpoints, errors, files, runtime
+from pipeline.datasets import datasets
 
 pytestmark = pytest.mark.slow
 ABSENT = "cuda" if not torch.cuda.is_available() else "mps"
@@ -85,7 +84,7 @@ def test_killed_anywhere_it_ends_with_the_same_bits(script, warm, reference, tmp
 def test_a_script_that_writes_in_place_is_caught(warm, reference, tmp_path):
     """The test's test: killed in the middle of a checkpoint that was not written beside."""
     known = reference("train_mnist.py")
-    with pytest.raises((experiment.Failure, AssertionError)):
+    with pytest.raises((errors.Failure, AssertionError)):
         for event in range(20, known.events):  # the first pictures are behind it
             (tmp_path / str(event)).mkdir()
             kills.life(warm, known, tmp_path / str(event), [{"event": event, "careless": True}])
@@ -112,8 +111,8 @@ def test_the_second_run_in_a_folder_is_told_until_the_first_is_dead(script, run,
     out.mkdir()
     first = os.fork()
     if not first:
-        experiment.output_folder(out)
-        (out / f"{experiment.PARTIAL}of the first").write_text("half of")
+        runtime.output_folder(out)
+        (out / f"{files.PARTIAL}of the first").write_text("half of")
         (out / "ready").touch()
         time.sleep(100)
         os._exit(1)
@@ -121,21 +120,21 @@ def test_the_second_run_in_a_folder_is_told_until_the_first_is_dead(script, run,
         time.sleep(0.01)
     (out / "ready").unlink()
     is_told(run(script, "--output-dir", out), 1, "another run", str(out), "--output-dir")
-    assert [path.name for path in out.iterdir()] == [f"{experiment.PARTIAL}of the first"]
+    assert [path.name for path in out.iterdir()] == [f"{files.PARTIAL}of the first"]
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)
     assert run(script, "--output-dir", out).status == 0
-    assert not list(out.glob(f"{experiment.PARTIAL}*"))
+    assert not list(out.glob(f"{files.PARTIAL}*"))
 
 
 def test_workers_share_a_folder_and_sweep_nothing(tmp_path):
-    partial = tmp_path / f"{experiment.PARTIAL}of a worker"
+    partial = tmp_path / f"{files.PARTIAL}of a worker"
     partial.touch()
     first = os.fork()
     if not first:
-        experiment.output_folder(tmp_path, alone=False)
+        runtime.output_folder(tmp_path, alone=False)
         os._exit(0)
-    experiment.output_folder(tmp_path, alone=False)
+    runtime.output_folder(tmp_path, alone=False)
     assert os.waitpid(first, 0)[1] == 0
     assert partial.exists()
 
@@ -200,7 +199,7 @@ def test_a_full_disk_leaves_whole_files_and_goes_on_with_more_room(script, size,
         said_by_sqlite = script == "fashion_grid_search.py" and "disk is full" in outcome.error
         assert "No space left on device" in outcome.error or said_by_sqlite
         kills.read_all(folder)
-        assert not list(folder.glob(f"{experiment.PARTIAL}*"))
+        assert not list(folder.glob(f"{files.PARTIAL}*"))
         subprocess.run(["mount", "-o", "remount,size=100m", folder], check=True)
         resume = CASES[script].resume.split() if CASES[script].resumes else []
         assert run(script, "--output-dir", folder, *resume).status == 0
@@ -249,15 +248,15 @@ def bad(tmp_path_factory, reference):
     for name, how in (("damaged", "truncated"), ("hostile", "malicious in torch's format"), ("listed", "a tensor")):
         spoil(place / name / "model.pt", how)
         shutil.copy(place / name / "model.pt", place / name / "checkpoint.pt")
-    packed = models.pack(models.MnistNet())
+    packed = checkpoints.pack(models.MnistNet())
     weights = {name: weight * float("nan") for name, weight in packed["weights"].items()}
-    disk.save_file(place / "nan" / "model.pt", packed | {"weights": weights})
-    models.save(models.MnistNet(["alpha", "beta", "gamma"]), place / "letters" / "model.pt")
-    models.save(models.GreekNet(["alpha", "beta"]), place / "other" / "model.pt")
+    checkpoints.save_file(place / "nan" / "model.pt", packed | {"weights": weights})
+    checkpoints.save(models.MnistNet(["alpha", "beta", "gamma"]), place / "letters" / "model.pt")
+    checkpoints.save(models.GreekNet(["alpha", "beta"]), place / "other" / "model.pt")
     shutil.copy(place / "other" / "model.pt", place / "other" / "checkpoint.pt")
     raw = place / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in loaders.MNIST_FILES:
+    for name in datasets.MNIST_FILES:
         (raw / name).write_bytes(b"\0\0\x08\x03\x7f\xff\xff\xff")
     for script in CASES:
         shutil.copytree(reference(script).folder, place / script)

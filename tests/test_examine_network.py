@@ -21,15 +21,12 @@ from test_models import spoil
 from test_probes import Padded
 from torch import nn
 
-import disk
 import examine_network
-import experiment
-import kernels
-import loaders
 import models
-import report
-import strokes
-import training
+from pipeline import checkpoints, cli
+from pipeline.datasets import datasets, synthetic
+from pipeline.interpretability import filter_bank, html_report
+from pipeline.training import loop
 
 TABLES = {"filters.csv", "channels.csv", "metrics.json", "config.json", "report.html"}
 PICTURES = {
@@ -38,9 +35,9 @@ PICTURES = {
 }  # fmt: skip
 
 
-def drawn(count: int, seed: int) -> loaders.Split:
-    pictures, labels = strokes.digits(count, seed)
-    return loaders.Split(loaders.normalise(pictures), torch.from_numpy(labels))
+def drawn(count: int, seed: int) -> datasets.Split:
+    pictures, labels = synthetic.digits(count, seed)
+    return datasets.Split(datasets.normalise(pictures), torch.from_numpy(labels))
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +45,9 @@ def weights(tmp_path_factory) -> Path:
     """A digit network that has learned enough to be right often and wrong at times."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "model.pt"
-    recipe = training.Recipe(epochs=3, batch_size=50, optimizer="muon", learning_rate=0.05, momentum=0.6, dropout=0.0)
-    *_, last = training.fit(models.MnistNet(), drawn(1600, 0), recipe, seed=0, quiet=True)
-    models.save(last.model, path)
+    recipe = loop.Recipe(epochs=3, batch_size=50, optimizer="muon", learning_rate=0.05, momentum=0.6, dropout=0.0)
+    *_, last = loop.fit(models.MnistNet(), drawn(1600, 0), recipe, seed=0, quiet=True)
+    checkpoints.save(last.model, path)
     return path
 
 
@@ -68,11 +65,11 @@ def finished(weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(weights) -> nn.Module:
-    return models.load(weights, None, "train_mnist.py")
+    return checkpoints.load(weights, None, "train_mnist.py")
 
 
 @pytest.fixture(scope="module")
-def test_split() -> loaders.Split:
+def test_split() -> datasets.Split:
     """The 400 test pictures that `small.py` lets the script draw."""
     return drawn(400, 1)
 
@@ -85,15 +82,15 @@ def metrics(finished) -> dict:
 @pytest.fixture
 def here(monkeypatch, capsys):
     """The command line of the script in this process: the same way in and out, without the seconds of an import."""
-    monkeypatch.setattr(loaders, "VALID", 400)
-    monkeypatch.setattr(loaders, "synthetic", functools.partial(loaders.synthetic, train=1600, test=400))
+    monkeypatch.setattr(datasets, "VALID", 400)
+    monkeypatch.setattr(datasets, "synthetic", functools.partial(datasets.synthetic, train=1600, test=400))
 
     def launch(*arguments: str) -> tuple[int, str, str]:
         """Exit status, standard output and standard error."""
         monkeypatch.setattr("sys.argv", ["examine_network.py", "--dataset", "synthetic", *arguments])
         status = 0
         try:
-            experiment.launch(examine_network.main, examine_network.Config, {})
+            cli.launch(examine_network.main, examine_network.Config, {})
         except SystemExit as exit:
             status = exit.code
         plt.close("all")
@@ -152,7 +149,7 @@ def test_the_accuracy_and_those_without_each_channel(finished, metrics, model, t
 
 
 def test_the_matches_against_numpy_s_correlation(finished, metrics, model):
-    bank = kernels.standard(5)
+    bank = filter_bank.standard(5)
     table = pd.read_csv(finished[0] / "filters.csv")
     own = []
     for row, values in zip(table.itertuples(), model.conv1.weight.detach().numpy()[:, 0], strict=True):
@@ -166,14 +163,14 @@ def test_the_matches_against_numpy_s_correlation(finished, metrics, model):
 
 
 def test_what_chance_reaches_against_other_draws(finished, metrics, model):
-    bank, random = kernels.standard(5), np.random.default_rng(99)
+    bank, random = filter_bank.standard(5), np.random.default_rng(99)
     filters = model.conv1.weight.detach().numpy()[:, 0]
-    own = np.abs(kernels.best(filters, bank)[1])
+    own = np.abs(filter_bank.best(filters, bank)[1])
     for key, made in (
         ("untrained", random.normal(size=(3000, 5, 5))),  # of another distribution: only the pattern counts
-        ("smooth", kernels.as_smooth(filters, 300, random)),
+        ("smooth", filter_bank.as_smooth(filters, 300, random)),
     ):
-        reached = np.abs(kernels.best(made, bank)[1])
+        reached = np.abs(filter_bank.best(made, bank)[1])
         means = reached.reshape(-1, 10).mean(1)
         assert metrics[f"match_{key}"] == pytest.approx(means.mean(), abs=0.01)
         assert metrics[f"match_{key}_deviation"] == pytest.approx(means.std(), abs=0.005)
@@ -243,7 +240,7 @@ def test_the_report_holds_every_figure_and_how_to_read_it(finished):
     page = (folder / "report.html").read_text(encoding="utf-8")
     inlined = [base64.b64decode(text) for text in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
     assert sorted(inlined) == sorted((folder / name).read_bytes() for name in PICTURES)
-    for heading, reading in report.READING.values():
+    for heading, reading in html_report.READING.values():
         assert html.escape(heading) in page and html.escape(reading) in page
     plain = html.unescape(page)
     for line in result.stdout.splitlines()[:-1]:
@@ -281,11 +278,11 @@ def test_takes_other_networks_of_the_project(layers, tmp_path, monkeypatch, here
         network, names = Padded, ("alpha", "beta", "gamma")
     else:
         network, names = OneConvolution, ("ankle boot", "T-shirt/top", "trouser")
-    monkeypatch.setitem(models.NETWORKS, network.__name__, network)
-    small = loaders.Data("letters", *[loaders.Split(s.images, s.labels % 3) for s in (drawn(120, 0),) * 3])
+    monkeypatch.setitem(checkpoints.NETWORKS, network.__name__, network)
+    small = datasets.Data("letters", *[datasets.Split(s.images, s.labels % 3) for s in (drawn(120, 0),) * 3])
     monkeypatch.setattr(examine_network, "pictures_of", lambda names, config: small)
     torch.manual_seed(0)
-    models.save(network(names), tmp_path / "model.pt")
+    checkpoints.save(network(names), tmp_path / "model.pt")
     folder = tmp_path / "out"
     status, out, error = here("--weights", str(tmp_path / "model.pt"), "--output-dir", str(folder))
     assert status == 0, error
@@ -302,7 +299,7 @@ def test_takes_other_networks_of_the_project(layers, tmp_path, monkeypatch, here
 @pytest.mark.slow
 def test_letters_are_asked_about_with_drawn_ones(tmp_path, here):
     torch.manual_seed(0)
-    models.save(models.MnistNet(("alpha", "beta", "gamma")), tmp_path / "model.pt")
+    checkpoints.save(models.MnistNet(("alpha", "beta", "gamma")), tmp_path / "model.pt")
     arguments = ["--weights", str(tmp_path / "model.pt"), "--pictures", "300", "--output-dir", str(tmp_path / "out")]
     status, out, error = here(*arguments)
     assert status == 0, error
@@ -326,7 +323,7 @@ class OneConvolution(nn.Module):
 @pytest.mark.slow
 def test_a_picture_of_one_s_own_goes_the_way_through(weights, tmp_path, here):
     """A dark digit on light paper, as large as a photo."""
-    digit = strokes.digits(30, seed=8)
+    digit = synthetic.digits(30, seed=8)
     i = int(np.flatnonzero(digit[1] == 0)[0])
     photo = 230 - 0.8 * cv2.resize(digit[0][i], (280, 280))
     photo = cv2.copyMakeBorder(photo.astype(np.uint8), 60, 60, 90, 90, cv2.BORDER_CONSTANT, value=230)
@@ -347,7 +344,7 @@ def test_weights_that_are_none_are_one_line_and_a_status(how, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "model.pt"
     if how == "checkpoint":
-        disk.save_checkpoint(path, examine_network.Config(), "MNIST", {})
+        checkpoints.save_checkpoint(path, examine_network.Config(), "MNIST", {})
     else:
         spoil(path, how)
     status, _, error = here("--weights", str(path), "--output-dir", str(tmp_path / "out"))
@@ -356,7 +353,7 @@ def test_weights_that_are_none_are_one_line_and_a_status(how, tmp_path, monkeypa
 
 
 def test_classes_without_pictures_are_one_line(tmp_path, here):
-    models.save(models.MnistNet(["yes", "no"]), tmp_path / "model.pt")
+    checkpoints.save(models.MnistNet(["yes", "no"]), tmp_path / "model.pt")
     status, _, error = here("--weights", str(tmp_path / "model.pt"), "--output-dir", str(tmp_path / "out"))
     assert status == 1 and error.count("\n") == 1 and "yes, no" in error and "--weights" in error
 
@@ -375,6 +372,6 @@ def test_an_image_that_is_none_is_one_line(what, weights, tmp_path, here):
 
 
 def test_ctrl_c_leaves_one_line_that_can_be_run(weights, tmp_path, monkeypatch, here):
-    monkeypatch.setattr(loaders, "synthetic", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(datasets, "synthetic", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     status, _, error = here("--weights", str(weights), "--output-dir", str(tmp_path / "out"))
     assert status == 130 and "examine_network.py" in error and "--resume" not in error

@@ -8,9 +8,9 @@ import pytest
 import torch
 from conftest import ROOT
 
-import disk
-import experiment
-from experiment import Failure, WrongUsage, option
+from pipeline import checkpoints, cli, files, runtime
+from pipeline.cli import option
+from pipeline.errors import Failure, WrongUsage
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ PRESETS = {"slow": Preset(30), "fast": Preset(2)}
 
 
 def parse(*argv) -> Config:
-    return experiment.parse(Config, PRESETS, "What it does.", list(argv))
+    return cli.parse(Config, PRESETS, "What it does.", list(argv))
 
 
 def test_flags_override_the_preset_and_the_preset_the_defaults():
@@ -89,7 +89,7 @@ def test_expected_failures_are_one_line_and_a_status(failure, status, line, caps
 
     monkeypatch.setattr("sys.argv", ["x.py"])
     with pytest.raises(SystemExit) as exit:
-        experiment.launch(main, Config, PRESETS)
+        cli.launch(main, Config, PRESETS)
     error = capsys.readouterr().err
     assert exit.value.code == status and error.startswith(line) and error.count("\n") == 1
 
@@ -100,7 +100,7 @@ def test_ctrl_c_names_the_line_that_goes_on(capsys, monkeypatch):
 
     monkeypatch.setattr("sys.argv", ["x.py", "--output-dir", "my runs"])
     with pytest.raises(SystemExit) as exit:
-        experiment.launch(main, Config, PRESETS)
+        cli.launch(main, Config, PRESETS)
     assert exit.value.code == 130
     assert " x.py --output-dir 'my runs' --resume" in capsys.readouterr().err
 
@@ -111,7 +111,7 @@ def test_ctrl_c_of_a_script_that_cannot_resume_names_the_line_that_begins_anew(c
 
     monkeypatch.setattr("sys.argv", ["x.py", "--seed", "3"])
     with pytest.raises(SystemExit) as exit:
-        experiment.launch(main, experiment.Common, {})
+        cli.launch(main, cli.Common, {})
     error = capsys.readouterr().err
     assert exit.value.code == 130 and error.endswith(" x.py --seed 3\n")
 
@@ -119,11 +119,11 @@ def test_ctrl_c_of_a_script_that_cannot_resume_names_the_line_that_begins_anew(c
 def test_a_file_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with pytest.raises(ZeroDivisionError), disk.writing(path) as file:
+    with pytest.raises(ZeroDivisionError), files.writing(path) as file:
         file.write_text("half of wh")
         1 / 0  # noqa: B018
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
-    with disk.writing(path) as file:
+    with files.writing(path) as file:
         file.write_text("after")
         assert path.read_text() == "before"
     assert path.read_text() == "after" and list(tmp_path.iterdir()) == [path]
@@ -132,7 +132,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
 
 def test_leftovers_of_a_killed_run_are_swept(tmp_path):
     (tmp_path / ".partial-abc.pt").write_text("half")
-    experiment.output_folder(tmp_path)
+    runtime.output_folder(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -140,32 +140,32 @@ def test_an_output_folder_that_cannot_be_is_a_failure(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
         with pytest.raises(Failure, match="--output-dir"):
-            experiment.output_folder(path)
+            runtime.output_folder(path)
 
 
 def test_devices():
-    assert experiment.find_device("cpu") == torch.device("cpu")
-    assert experiment.find_device("auto").type in ("cpu", "cuda", "mps")
+    assert runtime.find_device("cpu") == torch.device("cpu")
+    assert runtime.find_device("auto").type in ("cpu", "cuda", "mps")
     absent = "mps" if not torch.backends.mps.is_available() else "cuda"
     with pytest.raises(WrongUsage, match=absent):
-        experiment.find_device(absent)
+        runtime.find_device(absent)
 
 
 def test_json_of_a_config(tmp_path):
-    disk.write_json(tmp_path / "config.json", Config(output_dir=Path("outputs/ä")))
+    files.write_json(tmp_path / "config.json", Config(output_dir=Path("outputs/ä")))
     assert json.loads((tmp_path / "config.json").read_text())["output_dir"] == "outputs/ä"
 
 
 def test_a_checkpoint_fits_its_own_settings_only(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    disk.save_checkpoint(path, Config(), "MNIST", {"state": torch.ones(2)})
+    checkpoints.save_checkpoint(path, Config(), "MNIST", {"state": torch.ones(2)})
     practical = Config(show=True, output_dir=Path("elsewhere"), preset="fast")
-    assert torch.equal(disk.load_checkpoint(path, practical, "MNIST")["state"], torch.ones(2))
+    assert torch.equal(checkpoints.load_checkpoint(path, practical, "MNIST")["state"], torch.ones(2))
     with pytest.raises(Failure, match=r"--learning-rate 0\.1"):
-        disk.load_checkpoint(path, Config(learning_rate=0.3), "MNIST")
+        checkpoints.load_checkpoint(path, Config(learning_rate=0.3), "MNIST")
     with pytest.raises(Failure, match="made with MNIST"):
-        disk.load_checkpoint(path, Config(), "synthetic digits")
-    assert disk.load_checkpoint(tmp_path / "none.pt", Config(), "MNIST") is None
+        checkpoints.load_checkpoint(path, Config(), "synthetic digits")
+    assert checkpoints.load_checkpoint(tmp_path / "none.pt", Config(), "MNIST") is None
 
 
 def test_a_run_takes_denormals_for_nothing(tmp_path):
@@ -174,7 +174,7 @@ def test_a_run_takes_denormals_for_nothing(tmp_path):
         pytest.skip("this processor cannot")
     tiny = torch.full((8,), 1e-37)
     assert (tiny * 0.01).all()
-    experiment.flush_denormals()
+    runtime.flush_denormals()
     assert not (tiny * 0.01).any()
 
 

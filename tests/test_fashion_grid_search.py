@@ -22,13 +22,14 @@ import pytest
 from conftest import ROOT
 from optuna.trial import TrialState
 
-import champion
-import experiment
 import fashion_grid_search
-import loaders
 import models
-import search
-from search import Settings
+from pipeline import checkpoints, cli, errors
+from pipeline.datasets import datasets
+from pipeline.tuning import best_model, search_space
+from pipeline.tuning import trial as trial_module
+from pipeline.tuning.search_space import Settings
+from pipeline.tuning.trial import learn
 
 SMALL = ["--max-conv-layers", "1", "--max-linear-layers", "2", "--max-epochs", "10", "--max-dropout", "0.1"]
 PICTURES = {"dimensions.png", "coordinates.png", "importances.png", "progress.png", "times.png"}
@@ -100,12 +101,12 @@ def test_results_are_those_of_separate_runs(finished, monkeypatch):
     settings = Settings(max_conv_layers=1, max_linear_layers=2, max_epochs=10, max_dropout=0.1)
     clothes.pretend(monkeypatch.setattr)
     data = clothes.fashion(Path("nowhere"))
-    for number, planned in enumerate(search.plan(settings, 6)):
+    for number, planned in enumerate(search_space.plan(settings, 6)):
         row = table.loc[number]
         assert row[list(planned)].to_dict() == planned
         if number < 3:
             (folder.parent / str(number)).mkdir()
-            *_, last = search.learn(planned, settings, data, folder.parent / str(number))
+            *_, last = learn(planned, settings, data, folder.parent / str(number))
             assert (row.valid_acc, row.test_acc) == (last["valid_accuracy"], last["test_accuracy"])
     assert f"{table.valid_acc.iloc[0]:.1f}" in said
 
@@ -212,7 +213,7 @@ def here(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr("sys.argv", ["fashion_grid_search.py", "--output-dir", str(tmp_path), *arguments])
         status = 0
         try:
-            experiment.launch(fashion_grid_search.main, fashion_grid_search.Config, fashion_grid_search.PRESETS)
+            cli.launch(fashion_grid_search.main, fashion_grid_search.Config, fashion_grid_search.PRESETS)
         except SystemExit as exit:
             status = exit.code
         return status, *capsys.readouterr()
@@ -236,7 +237,7 @@ def test_another_study_s_pictures_go(finished, tmp_path):
 
 
 def test_dry_run_prints_the_report_s_grid_and_an_estimate(here, monkeypatch, tmp_path):
-    monkeypatch.setattr(search, "seconds_per_epoch", lambda configuration, settings, data: 60.0)
+    monkeypatch.setattr(trial_module, "seconds_per_epoch", lambda configuration, settings, data: 60.0)
     status, said, _ = here("--dry-run", "--workers", "2")
     assert status == 0 and "1,296 configurations, 75 to try" in said and "learning_rate  0.01, 0.001, 0.0001" in said
     separate, together, minutes, halved = map(int, re.search(
@@ -266,19 +267,19 @@ def test_what_cannot_be_done_is_said_in_one_line(here, arguments, status, told):
 
 def test_without_the_clothes_there_is_no_search(here, monkeypatch):
     def missing(data_dir):
-        raise experiment.Failure("cannot download FashionMNIST")
+        raise errors.Failure("cannot download FashionMNIST")
 
-    monkeypatch.setattr(loaders, "fashion", missing)
+    monkeypatch.setattr(datasets, "fashion", missing)
     status, _, error = here()
     assert status == 1 and error.strip() == "error: cannot download FashionMNIST"
 
 
 def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
-    monkeypatch.setattr(champion, "CHAMPION", replace(champion.CHAMPION, epochs=2))
+    monkeypatch.setattr(best_model, "CHAMPION", replace(best_model.CHAMPION, epochs=2))
     status, said, _ = here("--champion", "--quiet")
     assert status == 0 and "the champion: conv layers 3, linear layers 2, hidden units 128" in said
     assert "no search has a complete trial" in said and not (tmp_path / "study.db").exists()
-    model = models.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
+    model = checkpoints.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
     assert model.class_names == list(models.CLOTHES)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["epochs"] == 2 and metrics["parameters"] == models.parameter_count(model)
@@ -293,13 +294,13 @@ def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
 
 
 def test_the_champion_has_the_best_shape_of_all_studies(finished, here, monkeypatch, tmp_path):
-    monkeypatch.setattr(champion, "CHAMPION", replace(champion.CHAMPION, epochs=1))
+    monkeypatch.setattr(best_model, "CHAMPION", replace(best_model.CHAMPION, epochs=1))
     shutil.copy(finished[0] / "study.db", tmp_path)
     before = {study: len(trials(f"sqlite:///{tmp_path / 'study.db'}", study)) for study in ("fashion", "other")}
     status, said, _ = here("--champion", "--quiet", "--study", "other", "--max-epochs", "5")
     best = pd.read_csv(finished[0] / "results.csv").iloc[0]
     assert status == 0 and f"the shape of trial {best.trial:.0f} of study fashion, {best.valid_acc:.2f} %" in said
-    model = models.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
+    model = checkpoints.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
     assert all(model.settings[name] == best[name] for name in ("conv_layers", "linear_layers", "hidden_units"))
     after = {study: len(trials(f"sqlite:///{tmp_path / 'study.db'}", study)) for study in ("fashion", "other")}
     assert before == after == {"fashion": 6, "other": 0}, "no study is begun or prolonged"

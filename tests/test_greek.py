@@ -12,21 +12,18 @@ import pandas as pd
 import pytest
 import torch
 
-import augment
-import experiment
 import greek
 import greek_from_scratch
-import letters
 import models
-import outliers
-import plots
-import strokes
-import training
 import transfer_greek
 from benchmarks.results import interval
 from benchmarks.simulation import photographs
-from pictures import read_folder
+from pipeline import checkpoints, cli, plots
+from pipeline.datasets import degradation, letters, outliers, synthetic
+from pipeline.datasets.handwriting_folder import read_folder
 from pipeline.datasets.stroke_templates import GREEK, TEMPLATES
+from pipeline.evaluation.metrics import evaluate, predict
+from pipeline.training import loop
 
 SCRIPTS = {"transfer_greek.py": transfer_greek, "greek_from_scratch.py": greek_from_scratch}
 FEW = ["--drawn", "12", "--copies", "2", "--epochs", "2", "--threads", "1", "--quiet"]
@@ -58,7 +55,7 @@ def digits(tmp_path_factory) -> Path:
     """Weights of the digit network's shape that know nothing."""
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("digits") / "model.pt"
-    models.save(models.MnistNet(), path)
+    checkpoints.save(models.MnistNet(), path)
     return path
 
 
@@ -80,7 +77,7 @@ def here(monkeypatch, capsys, real, digits):
         monkeypatch.setattr("sys.argv", [script, *usual, *arguments])
         code = 0
         try:
-            experiment.launch(module.main, module.Config, presets)
+            cli.launch(module.main, module.Config, presets)
         except SystemExit as exit:
             code = exit.code
         return code, *capsys.readouterr()
@@ -124,8 +121,8 @@ def test_what_is_frozen_stays_as_it_was_to_the_bit(unfreeze, learned, here, digi
     arguments = ["--unfreeze", str(unfreeze), "--output-dir", str(tmp_path)]
     code, out, _ = here("transfer_greek.py", *arguments)
     assert code == 0
-    before = models.load(digits, models.MnistNet, "train_mnist.py").state_dict()
-    after = models.load(tmp_path / "model.pt", models.MnistNet, "transfer_greek.py").state_dict()
+    before = checkpoints.load(digits, models.MnistNet, "train_mnist.py").state_dict()
+    after = checkpoints.load(tmp_path / "model.pt", models.MnistNet, "transfer_greek.py").state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}  # so is what has another shape
     assert {name.split(".")[0] for name in changed} == learned
     printed = {line.split(".")[0] for line in out.splitlines() if line.endswith("parameters  learn")}
@@ -158,7 +155,7 @@ def test_a_new_class_is_one_folder(script, here, real, tmp_path):
     code, _, error = here(script, *folders, *free, *lesson)
     assert code == 0, error
     network = {"transfer_greek.py": models.MnistNet, "greek_from_scratch.py": models.GreekNet}[script]
-    model = models.load(tmp_path / "out" / "model.pt", network, script)
+    model = checkpoints.load(tmp_path / "out" / "model.pt", network, script)
     assert model.class_names == ["alpha", "beta", "gamma", "house"]
     answers = pd.read_csv(tmp_path / "out" / "handwritten.csv")
     assert (answers[answers.label == "house"].prediction == "house").all()
@@ -316,19 +313,19 @@ def test_a_few_drawn_letters_teach_to_read_the_samples():
     source = letters.find(None, Path("nowhere"), every=False)
     train, _ = letters.mix(source, 0, drawn=500, copies=1, wear=0.3, decline=True)
     torch.manual_seed(0)
-    *_, last = training.fit(models.GreekNet(source.names), train, greek.SCRATCH["best"], seed=0, quiet=True)
+    *_, last = loop.fit(models.GreekNet(source.names), train, greek.SCRATCH["best"], seed=0, quiet=True)
     samples, _ = read_folder(Path(__file__).parent.parent / "handwritten" / "greek", source.names)
     known = [sample for sample in samples if sample.label]
     test = letters.as_split([s.picture for s in known], [s.label for s in known], source.names)
-    assert training.evaluate(last.model, test)[1] > 85
-    others = strokes.draw(["5", "psi", "F", "W"] * 50, 1)
-    taken = training.predict(last.model, letters.normalise(others)).amax(1).exp() > 0.9
+    assert evaluate(last.model, test)[1] > 85
+    others = synthetic.draw(["5", "psi", "F", "W"] * 50, 1)
+    taken = predict(last.model, letters.normalise(others)).amax(1).exp() > 0.9
     assert taken.float().mean() < 0.35, "what is no such letter is unclear"
 
 
 @pytest.mark.parametrize("names", [letters.THREE, list(GREEK), ["house", "alpha"], ["house", "heart"]])
 def test_outliers_for_any_classes(names):
-    pictures = strokes.draw(["psi"] * 40, 0)
+    pictures = synthetic.draw(["psi"] * 40, 0)
     labels = np.array(names)[np.arange(40) % len(names)]
     first, second = (outliers.outliers(pictures, labels, 60, seed=1) for _ in range(2))
     assert first.shape[1:] == (28, 28) and abs(len(first) - 60) <= 3 and np.array_equal(first, second)
@@ -338,10 +335,10 @@ def test_outliers_for_any_classes(names):
 
 
 def test_worn_letters_are_letters_still():
-    pictures = strokes.draw(letters.THREE * 100, 0)
-    assert np.array_equal(augment.wear(pictures, 0.0, np.random.default_rng(0)), pictures)
-    worn = augment.wear(pictures, 0.5, np.random.default_rng(0))
-    assert np.array_equal(worn, augment.wear(pictures, 0.5, np.random.default_rng(0)))
+    pictures = synthetic.draw(letters.THREE * 100, 0)
+    assert np.array_equal(degradation.wear(pictures, 0.0, np.random.default_rng(0)), pictures)
+    worn = degradation.wear(pictures, 0.5, np.random.default_rng(0))
+    assert np.array_equal(worn, degradation.wear(pictures, 0.5, np.random.default_rng(0)))
     changed = (worn != pictures).any((1, 2))
     assert 110 < changed.sum() < 190
     for picture in worn[changed]:

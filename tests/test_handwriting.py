@@ -10,14 +10,13 @@ import torch
 from conftest import run
 from matplotlib import pyplot as plt
 
-import augment
-import handwriting
 import models
-import verdict
 from benchmarks.simulation.photographs import photograph
 from benchmarks.simulation.surroundings import Conditions
-from loaders import Split
-from pictures import Sample, read_folder
+from pipeline.datasets import augmentation
+from pipeline.datasets.datasets import Split
+from pipeline.datasets.handwriting_folder import Sample, read_folder
+from pipeline.evaluation import classification_report, handwriting
 
 
 class Sayer(models.MnistNet):
@@ -49,10 +48,12 @@ def folder(tmp_path):
 
 def test_a_turned_picture_is_turned_clockwise_and_whole(split):
     images = split.images[:20]
-    assert torch.allclose(augment.turn(images, 0), images, atol=1e-5)
-    quarter = augment.turn(images, 90)
+    assert torch.allclose(augmentation.turn(images, 0), images, atol=1e-5)
+    quarter = augmentation.turn(images, 90)
     assert torch.allclose(quarter, images.rot90(-1, (2, 3)), atol=1e-4)
-    assert torch.allclose(augment.turn(augment.turn(images, 6), -6).mean((1, 2, 3)), images.mean((1, 2, 3)), atol=0.02)
+    assert torch.allclose(
+        augmentation.turn(augmentation.turn(images, 6), -6).mean((1, 2, 3)), images.mean((1, 2, 3)), atol=0.02
+    )
 
 
 def test_table_picture_and_prints(folder, capsys):
@@ -123,7 +124,7 @@ def test_verdict_counts_the_mistakes(tmp_path, split, capsys):
     outputs = torch.full((50, 10), -9.0)
     outputs[range(50), few.labels] = 0.0
     outputs[0] = outputs[0].roll(1)  # one mistake
-    accuracy = verdict.write(outputs, few, models.DIGITS, "test pictures", tmp_path)
+    accuracy = classification_report.write(outputs, few, models.DIGITS, "test pictures", tmp_path)
     assert accuracy == 98 and {path.name for path in tmp_path.iterdir()} == {
         "predictions.png", "confusion.png", "mistakes.png", "classes.csv"
     }  # fmt: skip

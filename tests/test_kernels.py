@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 import torch
 
-import kernels
+from pipeline.interpretability import filter_bank
 
-BANK = kernels.standard(5)
+BANK = filter_bank.standard(5)
 
 
 def kernel(family: str, angle: int | None = None, which: int = 0, size: int = 5) -> np.ndarray:
-    bank = kernels.standard(size)
+    bank = filter_bank.standard(size)
     return [each for each in bank if (each.family, each.angle) == (family, angle)][which].values
 
 
@@ -52,12 +52,12 @@ EDGES = {0: np.sign(Y), 45: np.sign(X + Y), 90: np.sign(X), 135: np.sign(X - Y)}
 def test_angles_mean_the_same_in_every_family(family, drawings):
     of_family = [each for each in BANK if each.family == family]
     for angle, drawing in drawings.items():
-        assert kernels.best(drawing[None], of_family)[0][0].angle == angle
+        assert filter_bank.best(drawing[None], of_family)[0][0].angle == angle
 
 
 def test_correlations_against_numpy():
     filters = np.random.default_rng(0).normal(size=(4, 5, 5))
-    found = kernels.correlations(filters, BANK)
+    found = filter_bank.correlations(filters, BANK)
     for i, values in enumerate(filters):
         for j, each in enumerate(BANK):
             expected = np.corrcoef(values.ravel(), each.values.ravel())[0, 1]
@@ -69,19 +69,19 @@ def test_brightness_contrast_and_sign_do_not_count():
     filters = np.stack(
         [scale * each.values + shift for each, scale, shift in zip(planted, (2, -0.1, 30), (0, 5, -9), strict=True)]
     )
-    found, correlations = kernels.best(filters, BANK)
+    found, correlations = filter_bank.best(filters, BANK)
     np.testing.assert_allclose(correlations, [1, -1, 1], atol=1e-9)
     for each, mine in zip(planted, found, strict=True):  # some angles of a family are equal to others
         assert abs(np.corrcoef(each.values.ravel(), mine.values.ravel())[0, 1]) == pytest.approx(1)
 
 
 def test_a_filter_without_pattern_matches_nothing():
-    assert np.array_equal(kernels.correlations(np.full((1, 5, 5), 3.0), BANK), np.zeros((1, len(BANK))))
+    assert np.array_equal(filter_bank.correlations(np.full((1, 5, 5), 3.0), BANK), np.zeros((1, len(BANK))))
 
 
 def test_by_family_agrees_with_a_plain_loop():
     filters = np.random.default_rng(1).normal(size=(3, 5, 5))
-    table = kernels.by_family(filters, BANK)
+    table = filter_bank.by_family(filters, BANK)
     for i, values in enumerate(filters):
         for family in table.columns:
             of_family = [each.values.ravel() for each in BANK if each.family == family]
@@ -91,16 +91,16 @@ def test_by_family_agrees_with_a_plain_loop():
 
 
 def test_untrained_filters_match_as_those_of_a_new_network_do():
-    mine = np.abs(kernels.best(kernels.untrained(4000, 5, np.random.default_rng(0)), BANK)[1])
+    mine = np.abs(filter_bank.best(filter_bank.untrained(4000, 5, np.random.default_rng(0)), BANK)[1])
     torch.manual_seed(0)
     new = torch.nn.Conv2d(1, 4000, 5).weight.detach().numpy()[:, 0]
-    torchs = np.abs(kernels.best(new, BANK)[1])
+    torchs = np.abs(filter_bank.best(new, BANK)[1])
     np.testing.assert_allclose(np.quantile(mine, [0.05, 0.5, 0.95]), np.quantile(torchs, [0.05, 0.5, 0.95]), atol=0.02)
 
 
 def test_as_smooth_keeps_the_waves_and_loses_the_pattern():
     filters = np.stack([kernel("line", 30), kernel("Gabor", 60)])
-    made = kernels.as_smooth(filters, 50, np.random.default_rng(0))
+    made = filter_bank.as_smooth(filters, 50, np.random.default_rng(0))
     assert made.shape == (100, 5, 5) and np.isrealobj(made)
     waves = np.abs(np.fft.fft2(made)).reshape(50, 2, 5, 5)
     np.testing.assert_allclose(waves, np.abs(np.fft.fft2(filters))[None].repeat(50, 0), atol=1e-9)
@@ -112,6 +112,6 @@ def test_filter2d_is_the_network_s_convolution(split):
     layer = torch.nn.Conv2d(1, 10, 5)
     picture = split.images[:1]
     expected = (layer(picture) - layer.bias[:, None, None])[0].detach().numpy()
-    found = kernels.filtered(picture[0, 0].numpy(), layer.weight.detach().numpy()[:, 0])
+    found = filter_bank.filtered(picture[0, 0].numpy(), layer.weight.detach().numpy()[:, 0])
     assert found.shape == (10, 28, 28)
     np.testing.assert_allclose(found[:, 2:-2, 2:-2], expected, atol=1e-5)

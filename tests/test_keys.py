@@ -2,13 +2,13 @@ import cv2
 import numpy as np
 import pytest
 
-import keys
 import models
 from benchmarks.simulation.photographs import photograph
 from benchmarks.simulation.surroundings import Conditions
-from keys import Keys
-from pictures import read_folder
+from pipeline.datasets.handwriting_folder import read_folder
 from pipeline.datasets.stroke_templates import GREEK
+from pipeline.live import controls
+from pipeline.live.controls import Keys
 from pipeline.preprocessing.photo import photo_to_mnist
 
 CROP, _ = photograph([["7"]], 3, Conditions(size=(200, 200)))
@@ -54,7 +54,7 @@ def test_a_network_that_is_missing_is_said_for_a_while(make, key, options, line)
     state = make(*(["transferred"] if options else []), **options)
     before = state.title
     assert type_in(state, key, now=5.0) == line and state.title == before
-    assert state.message(5.0 + keys.TOLD) == ""
+    assert state.message(5.0 + controls.TOLD) == ""
 
 
 def test_t_changes_between_the_two_greek_networks(make):
@@ -79,13 +79,13 @@ def test_t_without_another_network(make, made, line):
 def test_plus_and_minus_size_the_box_within_bounds(make):
     state = make()
     type_in(state, "+=")
-    assert state.share == pytest.approx(keys.USUAL + 2 * keys.STEP)
+    assert state.share == pytest.approx(controls.USUAL + 2 * controls.STEP)
     type_in(state, "-")
-    assert state.share == pytest.approx(keys.USUAL + keys.STEP)
+    assert state.share == pytest.approx(controls.USUAL + controls.STEP)
     type_in(state, "+" * 40)
-    assert state.share == keys.LARGEST
+    assert state.share == controls.LARGEST
     type_in(state, "-" * 40)
-    assert state.share == keys.SMALLEST
+    assert state.share == controls.SMALLEST
 
 
 def test_space_h_and_f_turn_on_and_off(make):
@@ -165,11 +165,11 @@ def test_every_letter_can_be_filed_by_its_whole_name_and_the_rest_of_it_is_no_co
         "Greek letters, transferred",
         False,
         False,
-        keys.USUAL,
+        controls.USUAL,
     )
     type_in(state, "sa")
-    type_in(state, "l", now=keys.FINISHING / 2)
-    type_in(state, "h", now=keys.FINISHING / 2)  # not how alpha goes on
+    type_in(state, "l", now=controls.FINISHING / 2)
+    type_in(state, "h", now=controls.FINISHING / 2)  # not how alpha goes on
     assert state.help
 
 

@@ -10,13 +10,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-import claims
-import experiment
-import ledger
-import patience
-import search
-from ledger import Job, Ledger
-from search import Settings
+from pipeline.errors import Failure
+from pipeline.tuning import claims, search_space, storage
+from pipeline.tuning.search_space import Settings
+from pipeline.tuning.study import Job, Ledger, best, describe, results
 
 SMALL = Settings(max_conv_layers=2, max_linear_layers=2, max_epochs=10)
 
@@ -29,9 +26,9 @@ def url(tmp_path) -> str:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
     monkeypatch.setattr(claims, "STALE", 0.3)
-    monkeypatch.setattr(ledger, "LOCK_WAIT", 0.2)
-    monkeypatch.setattr(patience, "AT_START", 0.8)
-    monkeypatch.setattr(patience, "MEANWHILE", 0.8)
+    monkeypatch.setattr(storage, "LOCK_WAIT", 0.2)
+    monkeypatch.setattr(storage, "AT_START", 0.8)
+    monkeypatch.setattr(storage, "MEANWHILE", 0.8)
 
 
 def row(epoch: int, accuracy: float = 80.0) -> dict:
@@ -64,12 +61,12 @@ def test_every_trial_ends_once(url, sampler):
     ended = finish(book)
     count = 12 if sampler == "grid" else 9
     assert sorted(ended) == list(range(count)) and book.take() is None
-    table = ledger.results(book.trials())
+    table = results(book.trials())
     assert len(table) == count and (table.state == "complete").all() and table.valid_acc.is_monotonic_decreasing
-    assert list(table.columns) == [*search.DIMENSIONS, "valid_acc", "test_acc", "time_sec", "state"]
+    assert list(table.columns) == [*search_space.DIMENSIONS, "valid_acc", "test_acc", "time_sec", "state"]
     assert (table.time_sec == 2 * table.epochs).all(), "what a run of its own would take"
     if sampler != "tpe":
-        for number, planned in enumerate(search.plan(settings, 9)):
+        for number, planned in enumerate(search_space.plan(settings, 9)):
             assert table.loc[number, list(planned)].to_dict() == planned
     learned, total = book.progress()
     assert learned == total
@@ -154,9 +151,9 @@ def test_hyperband_ends_what_lags_behind(url):
         lengths.setdefault(trial.state, []).append(trial.last_step)
     assert len(lengths[TrialState.PRUNED]) >= 5 and max(lengths[TrialState.PRUNED]) < 10
     assert all(trial.state == TrialState.COMPLETE for trial in book.trials()[:1])
-    table = ledger.results(book.trials())
+    table = results(book.trials())
     assert (table[table.state == "pruned"].epochs < 10).all() and len(table) == 16
-    assert "pruned after epoch" in ledger.describe(next(t for t in book.trials() if t.state == TrialState.PRUNED))
+    assert "pruned after epoch" in describe(next(t for t in book.trials() if t.state == TrialState.PRUNED))
 
 
 def test_the_tree_s_choice_goes_where_it_was_good(url):
@@ -172,22 +169,20 @@ def test_the_tree_s_choice_goes_where_it_was_good(url):
 def test_a_failed_trial_is_named_and_the_rest_goes_on(url):
     book = Ledger(url, "s", Settings(max_epochs=5), 3)
     (failed,) = book.fail(book.take(), "the loss is nan")
-    line = ledger.describe(failed)
+    line = describe(failed)
     assert f"trial {failed.number}:" in line and line.endswith("failed, the loss is nan") and "\n" not in line
-    assert len(finish(book)) == 2 and len(ledger.results(book.trials())) == 2
+    assert len(finish(book)) == 2 and len(results(book.trials())) == 2
     assert book.take() is None, "it is not tried again"
 
 
 def test_another_search_under_the_same_name(url):
     Ledger(url, "s", SMALL, 3)
-    with pytest.raises(
-        experiment.Failure, match=r"study s .* another search: give --max-epochs 10, or another"
-    ) as told:
+    with pytest.raises(Failure, match=r"study s .* another search: give --max-epochs 10, or another") as told:
         Ledger(url, "s", Settings(**vars(SMALL) | {"max_epochs": 15}), 3)
     assert "\n" not in str(told.value)
     Ledger(url, "another", Settings(), 3)
     optuna.create_study(storage=url, study_name="foreign").enqueue_trial({"x": 1})
-    with pytest.raises(experiment.Failure, match=r"study foreign .* another search"):
+    with pytest.raises(Failure, match=r"study foreign .* another search"):
         Ledger(url, "foreign", SMALL, 3)
 
 
@@ -202,13 +197,13 @@ def test_another_search_under_the_same_name(url):
     ],
 )
 def test_a_url_that_leads_nowhere(bad, told):
-    with pytest.raises(experiment.Failure, match=told) as failure:
+    with pytest.raises(Failure, match=told) as failure:
         Ledger(bad, "s", SMALL, 1)
     assert "\n" not in str(failure.value) and "--storage" in str(failure.value)
 
 
 def test_a_database_that_is_down(capsys):
-    with pytest.raises(experiment.Failure, match=r"did not answer for 1 s .*see that it runs") as failure:
+    with pytest.raises(Failure, match=r"did not answer for 1 s .*see that it runs") as failure:
         Ledger("postgresql+psycopg://someone:secret@127.0.0.1:9/clothes", "s", SMALL, 1)
     assert "secret" not in str(failure.value) and "\n" not in str(failure.value)
     lines = capsys.readouterr().out.splitlines()
@@ -217,7 +212,7 @@ def test_a_database_that_is_down(capsys):
 
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "study.db").write_text("a shopping list, long enough to be no empty file")
-    with pytest.raises(experiment.Failure, match=r"not a database.*delete it: what was learned is still in families/"):
+    with pytest.raises(Failure, match=r"not a database.*delete it: what was learned is still in families/"):
         Ledger(f"sqlite:///{tmp_path / 'study.db'}", "s", SMALL, 1)
 
 
@@ -226,43 +221,41 @@ def test_a_study_with_damaged_rows(url, tmp_path):
     learn(book := Ledger(url, "s", SMALL, 3), book.take())
     with sqlite3.connect(next(tmp_path.glob("*.db"))) as database:
         database.execute("update trial_params set distribution_json = 'nonsense'")
-    for opened in (lambda: Ledger(url, "s", SMALL, 3), lambda: ledger.best(url, 0)):
-        with pytest.raises(
-            experiment.Failure, match=r"cannot be read .*bring back a copy of it, or delete it"
-        ) as failure:
+    for opened in (lambda: Ledger(url, "s", SMALL, 3), lambda: best(url, 0)):
+        with pytest.raises(Failure, match=r"cannot be read .*bring back a copy of it, or delete it") as failure:
             opened()
         assert "\n" not in str(failure.value)
 
 
 def test_the_best_of_all_searches_in_a_database(url):
-    assert ledger.best(url, 0) is None
+    assert best(url, 0) is None
     stranger = optuna.create_study(storage=url, study_name="of somebody else", direction="maximize")
     stranger.add_trial(optuna.trial.create_trial(value=100.0))
     one, other = Ledger(url, "one", SMALL, 4), Ledger(url, "other", Settings(max_epochs=5), 3)
-    assert ledger.best(url, 0) is None, "nothing is complete"
+    assert best(url, 0) is None, "nothing is complete"
     learn(one, one.take(), 81)
     learn(other, other.take(), 83)
     learn(one, one.take(), 82)
     few = Ledger(url, "few", Settings(max_epochs=5, pictures=100), 1)
     learn(few, few.take(), 99)
-    study, trial = ledger.best(url, 0)
+    study, trial = best(url, 0)
     assert (study, trial.number, trial.value) == ("other", 0, 83)
 
 
 def test_a_read_only_database(url, tmp_path):
     Ledger(url, "s", SMALL, 3)
     read_only = f"sqlite:///file:{next(tmp_path.glob('*.db'))}?mode=ro&uri=true"
-    with pytest.raises(experiment.Failure, match=r"readonly database.*choose another --storage"):
+    with pytest.raises(Failure, match=r"readonly database.*choose another --storage"):
         Ledger(read_only, "s", SMALL, 4)
 
 
 def test_a_locked_database_is_waited_for(url, tmp_path, capsys, monkeypatch):
     book = Ledger(url, "s", SMALL, 3)
     path = next(tmp_path.glob("*.db"))
-    with locked(path), pytest.raises(experiment.Failure, match=r"did not answer for 1 s .*locked"):
+    with locked(path), pytest.raises(Failure, match=r"did not answer for 1 s .*locked"):
         book.take()
     assert "locked): trying again" in capsys.readouterr().out
-    monkeypatch.setattr(patience, "MEANWHILE", 20)
+    monkeypatch.setattr(storage, "MEANWHILE", 20)
     lock = locked(path)
     lock.__enter__()
     threading.Timer(1.5, lambda: lock.__exit__(None, None, None)).start()

@@ -15,35 +15,35 @@ import torch
 from conftest import ROOT, run
 from test_camera import GREY, Fake
 
-import camera
 import live_detect
 import models
-import screen
-import strokes
-import training
 from benchmarks.simulation.photographs import photograph
 from benchmarks.simulation.surroundings import Conditions
-from experiment import Failure, WrongUsage
-from film import film
-from keys import Keys
-from live import Live
-from loaders import Split, normalise
-from steady import Reading
-from training import Recipe
+from pipeline import checkpoints
+from pipeline.datasets import synthetic
+from pipeline.datasets.datasets import Split, normalise
+from pipeline.errors import Failure, WrongUsage
+from pipeline.live import frame_sources, overlay, window
+from pipeline.live.controls import Keys
+from pipeline.live.reader import Reading
+from pipeline.live.recording import film
+from pipeline.live.session import Live
+from pipeline.training import loop
+from pipeline.training.loop import Recipe
 
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
     """Weights of a network that has learned for some seconds to read drawn digits; all it needs here."""
     torch.manual_seed(0)
-    pictures, labels = strokes.digits(3000, seed=5)
+    pictures, labels = synthetic.digits(3000, seed=5)
     split = Split(normalise(pictures), torch.from_numpy(labels))
     model = models.MnistNet(dropout=0.0)
     recipe = Recipe(epochs=8, batch_size=64, optimizer="muon", learning_rate=0.05, momentum=0.6, schedule="one-cycle")
-    for epoch in training.fit(model, split, recipe, 0, quiet=True):
+    for epoch in loop.fit(model, split, recipe, 0, quiet=True):
         model = epoch.model
     path = tmp_path_factory.mktemp("weights") / "model.pt"
-    models.save(model, path)
+    checkpoints.save(model, path)
     return path
 
 
@@ -106,7 +106,7 @@ def test_a_folder_has_a_row_for_each_picture(config, pages, tmp_path):
 
 
 def test_a_mirror_shows_the_other_side_and_reads_the_same(config, pages):
-    source = camera.frame_source(str(pages / "film.avi"))
+    source = frame_sources.frame_source(str(pages / "film.avi"))
     frames = [source.read() for _ in range(45)]
     settings = config()
     plain, mirrored = (
@@ -116,7 +116,7 @@ def test_a_mirror_shows_the_other_side_and_reads_the_same(config, pages):
     for frame in frames:
         (one, said), (other, also) = plain.step(frame), mirrored.step(frame)
     assert said.label == also.label == "3" and said.box == also.box
-    inside = screen.box_of(one, 0.45)
+    inside = overlay.box_of(one, 0.45)
     assert np.abs(one[inside].astype(int) - other[inside][:, ::-1]).mean() < 4  # but for the thin line around the ink
 
 
@@ -130,12 +130,12 @@ def test_a_small_picture_is_shown_larger_so_that_panels_leave_the_box_free(confi
         digit, _ = photograph([["3"]], 1, Conditions(size=(160, 160), fill=0.6))
         picture[160:320, 240:400] = digit
     for i in range(20):
-        drawn, reading = live.step(camera.Frame(picture, i, i / 30))
+        drawn, reading = live.step(frame_sources.Frame(picture, i, i / 30))
     assert drawn.shape[:2] == shown and live.crop.shape[0] == max(1, round(0.5 * size[1]))
     if size == (640, 480):
         assert reading.label == "3"
         plain = np.repeat(np.repeat(picture, 2, 0), 2, 1)[:, :: -1 if mirror else 1]
-        inside = screen.box_of(drawn, 0.45)
+        inside = overlay.box_of(drawn, 0.45)
         assert np.abs(drawn[inside].astype(int) - plain[inside]).mean() < 6, "only the line around the ink is over it"
 
 
@@ -163,7 +163,7 @@ def test_weights_of_another_network(flag, config, tmp_path):
         "scratch": models.MnistNet(),
         "digits": models.MnistNet(["alpha", "beta"]),
     }
-    models.save(other[flag], tmp_path / "other.pt")
+    checkpoints.save(other[flag], tmp_path / "other.pt")
     with pytest.raises(Failure, match=r"other\.pt (holds|tells apart)"):
         live_detect.find_networks(config(**{flag: tmp_path / "other.pt"}))
 
@@ -174,7 +174,7 @@ def test_keys_that_are_no_characters_do_nothing():
         (-1, -1), (ord("q"), ord("q")), (27, 27), (0xFF51, -1), (0xFF53, -1), (0x250000, -1), (63234, -1), (945, -1),
         (0x100071, ord("q")), (0xFF08, 8), (0xFF0D, 13), (0x10FF1B, 27),
     ):  # fmt: skip
-        assert screen.character(key) == character, hex(key)
+        assert window.character(key) == character, hex(key)
 
 
 def test_without_a_screen(reader, pages):
@@ -187,12 +187,12 @@ def test_without_a_screen(reader, pages):
 
 @pytest.mark.parametrize("release, advice", [("6.1", "over ssh use ssh -X"), ("5-microsoft-WSL2", "WSL needs WSLg")])
 def test_no_screen_has_its_advice(release, advice, monkeypatch):
-    monkeypatch.setattr(screen.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(screen.platform, "release", lambda: release)
+    monkeypatch.setattr(overlay.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(overlay.platform, "release", lambda: release)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(Failure, match=advice):
-        screen.see_that_windows_open()
+        window.see_that_windows_open()
 
 
 def test_an_opencv_without_windows(config, monkeypatch):
@@ -202,16 +202,16 @@ def test_an_opencv_without_windows(config, monkeypatch):
 
 
 def test_without_a_camera(config, monkeypatch):
-    monkeypatch.setattr(camera, "capture", lambda source, backend: Fake(opens=False))
+    monkeypatch.setattr(frame_sources, "capture", lambda source, backend: Fake(opens=False))
     with pytest.raises(Failure, match="camera"):
         live_detect.main(config())
 
 
 def test_a_camera_lost_on_the_way_leaves_the_table_whole(config, monkeypatch, tmp_path, capsys):
     left = [Fake(5)]
-    monkeypatch.setattr(camera, "capture", lambda source, backend: left.pop() if left else Fake(opens=False))
+    monkeypatch.setattr(frame_sources, "capture", lambda source, backend: left.pop() if left else Fake(opens=False))
     for name, seconds in (("SILENT", 0.1), ("PATIENCE", 0.6), ("RETRY", 0.05)):
-        monkeypatch.setattr(camera, name, seconds)
+        monkeypatch.setattr(frame_sources, name, seconds)
     with pytest.raises(Failure, match="was lost and did not come back"):
         live_detect.main(config())
     assert 1 <= len(rows(tmp_path)) <= 5 and capsys.readouterr().out.startswith("camera lost, trying again")
@@ -221,8 +221,8 @@ def test_black_frames_are_named_once_and_their_end_too(config, capsys):
     settings = config()
     live = Live(Keys(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
     for i in range(60):
-        live.step(camera.Frame(np.zeros_like(GREY), i, i / 30))
-    live.step(camera.Frame(GREY, 60, 2.0))
+        live.step(frame_sources.Frame(np.zeros_like(GREY), i, i / 30))
+    live.step(frame_sources.Frame(GREY, 60, 2.0))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("the picture is black: is the lens covered") and "back" in lines[1]
 
@@ -231,9 +231,9 @@ def test_the_figures_of_speed(config):
     settings = config()
     live = Live(Keys(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
     live.keys.press(ord("f"), GREY, 0.0)
-    before = live.step(camera.Frame(GREY, 0, 0.0))[0]
+    before = live.step(frame_sources.Frame(GREY, 0, 0.0))[0]
     for i in range(1, 40):
-        after = live.step(camera.Frame(GREY, i, i / 30))[0]
+        after = live.step(frame_sources.Frame(GREY, i, i / 30))[0]
     assert re.fullmatch(r"\d+ frames/s   \d+ ms late   \d+\.\d ms of work", live._rate)
     assert (before[:44] != after[:44]).any()
 
@@ -290,9 +290,9 @@ def test_help_names_every_key():
 
 
 def test_letters_are_drawn_as_such():
-    alpha, beta = (screen.text(screen.sign(name), 100)[0] for name in ("alpha", "beta"))
-    missing = screen.text("\uffff", 100)[0]
-    assert screen.sign("alpha") == "α" and screen.sign("7") == "7"
+    alpha, beta = (overlay.text(overlay.sign(name), 100)[0] for name in ("alpha", "beta"))
+    missing = overlay.text("\uffff", 100)[0]
+    assert overlay.sign("alpha") == "α" and overlay.sign("7") == "7"
     assert alpha.any() and beta.any() and alpha.shape != beta.shape
     assert missing.shape != alpha.shape or not np.array_equal(alpha, missing)
 
@@ -301,5 +301,5 @@ def test_nothing_is_drawn_outside_a_frame_however_small():
     frame = np.full((480, 300, 3), 100, np.uint8)
     before = frame.copy()
     reading = Reading(np.zeros((28, 28), np.uint8), (5, 5, 200, 200), "7", 0.99, [("7", 0.99), ("1", 0.01)])
-    screen.draw(frame, screen.box_of(frame, 0.9), reading.box, reading, screen.View("x" * 99, "y" * 200, help=True))
+    overlay.draw(frame, overlay.box_of(frame, 0.9), reading.box, reading, overlay.View("x" * 99, "y" * 200, help=True))
     assert (frame != before).any()

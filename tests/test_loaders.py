@@ -8,31 +8,31 @@ import threading
 import numpy as np
 import pytest
 import torch
+import torchvision
 from conftest import write_idx
-from torchvision import datasets, transforms
+from torchvision import transforms
 
-import loaders
-import strokes
-from experiment import Failure
+from pipeline.datasets import datasets, synthetic
+from pipeline.errors import Failure
 from pipeline.preprocessing.mnist_format import MEAN, STD
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A data folder in torchvision's layout, its four files verified like the real ones, with 300 + 60 digits."""
-    monkeypatch.setattr(loaders, "VALID", 50)
-    monkeypatch.setattr(loaders, "synthetic", functools.partial(loaders.synthetic, train=200, test=40))
+    monkeypatch.setattr(datasets, "VALID", 50)
+    monkeypatch.setattr(datasets, "synthetic", functools.partial(datasets.synthetic, train=200, test=40))
     raw = tmp_path / "data" / "MNIST" / "raw"
     for part, count, seed in (("train", 300, 0), ("t10k", 60, 1)):
-        write_idx(raw, part, *strokes.digits(count, seed))
-    md5 = {name: hashlib.md5((raw / name).read_bytes()).hexdigest() for name in loaders.MNIST_FILES}
-    monkeypatch.setattr(loaders, "MNIST_FILES", md5)
+        write_idx(raw, part, *synthetic.digits(count, seed))
+    md5 = {name: hashlib.md5((raw / name).read_bytes()).hexdigest() for name in datasets.MNIST_FILES}
+    monkeypatch.setattr(datasets, "MNIST_FILES", md5)
     return tmp_path / "data"
 
 
 @pytest.fixture
 def no_network(monkeypatch):
-    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def mirror(folder, tmp_path, monkeypatch):
     served = tmp_path / "served"
     served.mkdir()
     resources = []
-    for name in loaders.MNIST_FILES:
+    for name in datasets.MNIST_FILES:
         packed = gzip.compress((folder / "MNIST" / "raw" / name).read_bytes())
         (served / f"{name}.gz").write_bytes(packed)
         resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
@@ -49,16 +49,16 @@ def mirror(folder, tmp_path, monkeypatch):
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=served)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-    monkeypatch.setattr(datasets.MNIST, "resources", resources)
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
     yield served
     server.shutdown()
 
 
 def test_gives_what_torchvision_gives(folder):
-    data = loaders.mnist(folder)
+    data = datasets.mnist(folder)
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
-    expected = {train: datasets.MNIST(folder, train=train, transform=transform) for train in (True, False)}
+    expected = {train: torchvision.datasets.MNIST(folder, train=train, transform=transform) for train in (True, False)}
     train = torch.cat([data.train.images, data.valid.images])
     assert (len(data.train), len(data.valid), len(data.test)) == (250, 50, 60)
     for images, labels, source in (
@@ -87,34 +87,34 @@ def test_damaged_files_are_named_and_left_alone(folder, how, no_network):
     path.write_bytes(damaged)
     for dataset in ("auto", "mnist"):
         with pytest.raises(Failure, match="t10k-images-idx3-ubyte is damaged"):
-            loaders.mnist(folder, dataset)
+            datasets.mnist(folder, dataset)
     assert path.read_bytes() == damaged
 
 
 def test_without_network_auto_draws_and_says_so(tmp_path, folder, no_network, capsys):
-    data = loaders.mnist(tmp_path / "nothing")
+    data = datasets.mnist(tmp_path / "nothing")
     assert data.name == "synthetic digits" and (len(data.train), len(data.valid), len(data.test)) == (150, 50, 40)
     assert "synthetic" in capsys.readouterr().out
 
 
 def test_without_network_mnist_insists(tmp_path, no_network):
     with pytest.raises(Failure) as failure:
-        loaders.mnist(tmp_path / "nothing", "mnist")
+        datasets.mnist(tmp_path / "nothing", "mnist")
     message = str(failure.value)
-    assert "\n" not in message and all(name in message for name in loaders.MNIST_FILES)
+    assert "\n" not in message and all(name in message for name in datasets.MNIST_FILES)
     assert str(tmp_path / "nothing" / "MNIST" / "raw") in message
 
 
 def test_downloads_what_is_missing(folder, mirror):
-    data = loaders.mnist(folder, "mnist")
+    data = datasets.mnist(folder, "mnist")
     assert data.name == "MNIST" and len(data.train) == 250
     assert sorted(path.name for path in folder.iterdir()) == ["MNIST"], "nothing else is left behind"
 
 
 def test_a_missing_file_is_fetched_again(folder, mirror):
-    loaders.mnist(folder)
+    datasets.mnist(folder)
     (folder / "MNIST" / "raw" / "train-labels-idx1-ubyte").unlink()
-    assert len(loaders.mnist(folder, "mnist").train) == 250
+    assert len(datasets.mnist(folder, "mnist").train) == 250
 
 
 @pytest.mark.parametrize("how", ["truncated", "another file", "gone"])
@@ -126,28 +126,28 @@ def test_a_bad_download_leaves_nothing(folder, mirror, how):
         "gone": path.unlink,
     }[how]()
     with pytest.raises(Failure, match="cannot download MNIST"):
-        loaders.mnist(folder, "mnist")
+        datasets.mnist(folder, "mnist")
     assert not list(folder.rglob("*ubyte*"))
 
 
 def test_a_server_that_never_answers_is_given_up(folder, monkeypatch):
     server = http.server.socketserver.TCPServer(("127.0.0.1", 0), None, bind_and_activate=True)  # accepts, says nothing
-    monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_address[1]}/"])
-    monkeypatch.setattr(loaders, "DOWNLOAD_TIMEOUT", 0.5)
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_address[1]}/"])
+    monkeypatch.setattr(datasets, "DOWNLOAD_TIMEOUT", 0.5)
     shutil.rmtree(folder)
     with pytest.raises(Failure, match="cannot download MNIST"):
-        loaders.mnist(folder, "mnist")
+        datasets.mnist(folder, "mnist")
     server.server_close()
 
 
 def test_synthetic_is_the_same_every_time(folder):
-    first, second = loaders.mnist(folder, "synthetic"), loaders.mnist(folder, "synthetic")
+    first, second = datasets.mnist(folder, "synthetic"), datasets.mnist(folder, "synthetic")
     assert torch.equal(first.train.images, second.train.images)
     assert not np.array_equal(first.train.images[:40], first.test.images)
 
 
 def test_letters_are_balanced_and_each_split_has_its_own():
-    data = loaders.letters(("alpha", "7"), count=40)
+    data = datasets.letters(("alpha", "7"), count=40)
     assert [len(split) for split in (data.train, data.valid, data.test)] == [40, 40, 40]
     assert (data.test.labels == 0).sum() == 20 and data.test.images.shape == (40, 1, 28, 28)
     assert not torch.equal(data.train.images, data.test.images)
@@ -157,11 +157,11 @@ def test_letters_are_balanced_and_each_split_has_its_own():
 
 
 def test_fashion_is_read_from_its_own_folder_and_has_no_substitute(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(loaders, "FASHION_FILES", loaders.MNIST_FILES)
-    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    monkeypatch.setattr(datasets, "FASHION_FILES", datasets.MNIST_FILES)
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(Failure, match=r"cannot download FashionMNIST .* put train-images.* into .*FashionMNIST"):
-        loaders.fashion(folder)
+        datasets.fashion(folder)
     shutil.copytree(folder / "MNIST", folder / "FashionMNIST")
-    data = loaders.fashion(folder)
+    data = datasets.fashion(folder)
     assert data.name == "Fashion-MNIST" and (len(data.train), len(data.valid), len(data.test)) == (250, 50, 60)
-    assert torch.equal(data.test.images, loaders.mnist(folder).test.images)
+    assert torch.equal(data.test.images, datasets.mnist(folder).test.images)

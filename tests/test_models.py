@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-import disk
-import experiment
 import models
+from pipeline import checkpoints, errors
+from pipeline.training import batch_norm
 
 
 def test_the_report_s_network_has_21840_parameters():
@@ -41,7 +41,7 @@ def test_dropout_acts_in_training_only(split):
 def test_folding_the_norms_changes_nothing_but_the_parameters(count, of, split):
     torch.manual_seed(1)
     model = models.MnistNet()
-    models.add_norms(model, count, of)
+    batch_norm.add_norms(model, count, of)
     norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     assert [norm.num_features for norm in norms] == [10, 20][2 - count :]
     for start in range(0, 500, 100):  # so that the running statistics are not those of a new norm
@@ -50,23 +50,23 @@ def test_folding_the_norms_changes_nothing_but_the_parameters(count, of, split):
         for learned in (parameter for parameter in norm.parameters() if parameter.requires_grad):
             nn.init.normal_(learned)  # scales below 0 too
     expected = model.eval()(split.images[:50])
-    models.fold_norms(model)
+    batch_norm.fold_norms(model)
     torch.testing.assert_close(model(split.images[:50]), expected, atol=1e-5, rtol=1e-4)
     assert [name for name, _ in model.named_parameters()] == [name for name, _ in models.MnistNet().named_parameters()]
 
 
 def test_save_and_load_give_equal_outputs_and_names(tmp_path, split):
     model = models.MnistNet(class_names=["alpha", "beta"], dropout=0.3).eval()
-    models.save(model, tmp_path / "model.pt")
-    loaded = models.load(tmp_path / "model.pt", models.MnistNet, "train_mnist.py")
+    checkpoints.save(model, tmp_path / "model.pt")
+    loaded = checkpoints.load(tmp_path / "model.pt", models.MnistNet, "train_mnist.py")
     assert torch.equal(loaded(split.images[:20]), model(split.images[:20]))
     assert loaded.class_names == ["alpha", "beta"] and not loaded.training
-    assert type(models.load(tmp_path / "model.pt", None, "train_mnist.py")) is models.MnistNet, "whichever it is"
+    assert type(checkpoints.load(tmp_path / "model.pt", None, "train_mnist.py")) is models.MnistNet, "whichever it is"
 
 
 def test_packed_weights_are_copies():
     model = models.MnistNet()
-    packed = models.pack(model)
+    packed = checkpoints.pack(model)
     before = copy.deepcopy(packed["weights"])
     with torch.no_grad():
         model.conv1.weight += 1
@@ -79,12 +79,12 @@ class Malicious:
 
 
 def spoil(path, how):
-    good = models.pack(models.MnistNet())
+    good = checkpoints.pack(models.MnistNet())
     if how == "truncated":
-        models.save(models.MnistNet(), path)
+        checkpoints.save(models.MnistNet(), path)
         path.write_bytes(path.read_bytes()[:-5000])
     elif how == "half":
-        models.save(models.MnistNet(), path)
+        checkpoints.save(models.MnistNet(), path)
         path.write_bytes(path.read_bytes()[:40_000])
     elif how == "empty":
         path.write_bytes(b"")
@@ -95,11 +95,11 @@ def spoil(path, how):
     elif how == "malicious in torch's format":
         torch.save({"network": Malicious()}, path)
     elif how == "another network":
-        disk.save_file(path, {**good, "network": "GreekNet"})
+        checkpoints.save_file(path, {**good, "network": "GreekNet"})
     elif how == "another shape":
-        disk.save_file(path, {**good, "settings": {"class_names": ["a", "b"], "dropout": 0.2}})
+        checkpoints.save_file(path, {**good, "settings": {"class_names": ["a", "b"], "dropout": 0.2}})
     elif how == "no settings":
-        disk.save_file(path, {"network": "MnistNet"})
+        checkpoints.save_file(path, {"network": "MnistNet"})
     elif how == "a tensor":
         torch.save(torch.ones(3), path)
 
@@ -113,8 +113,8 @@ def test_bad_weights_are_named_in_one_line(how, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "model.pt"
     spoil(path, how)
-    with pytest.raises(experiment.Failure) as failure:
-        models.load(path, models.MnistNet, "train_mnist.py")
+    with pytest.raises(errors.Failure) as failure:
+        checkpoints.load(path, models.MnistNet, "train_mnist.py")
     message = str(failure.value)
     assert str(path) in message and "run train_mnist.py" in message and "\n" not in message
     assert not (tmp_path / "pwned").exists()
@@ -135,11 +135,11 @@ def test_the_family_of_fashion_networks_has_the_report_s_sizes(split):
 @pytest.mark.parametrize("of", ["pooled", "all"])
 def test_fashion_networks_are_saved_with_their_shape_and_fold_their_norms(tmp_path, split, of):
     model = models.FashionNet(conv_layers=2, linear_layers=1)
-    models.add_norms(model, 2, of)
+    batch_norm.add_norms(model, 2, of)
     model.train()(split.images[:100])
     expected = model.eval()(split.images[:20])
-    models.fold_norms(model)
-    models.save(model, tmp_path / "model.pt")
-    loaded = models.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
+    batch_norm.fold_norms(model)
+    checkpoints.save(model, tmp_path / "model.pt")
+    loaded = checkpoints.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
     torch.testing.assert_close(loaded(split.images[:20]), expected, atol=1e-5, rtol=1e-4)
     assert loaded.class_names == list(models.CLOTHES)

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-import loaders
 import models
-import outliers
-import training
-from training import Recipe
+from pipeline.datasets import datasets, outliers
+from pipeline.evaluation import metrics
+from pipeline.training import loop
+from pipeline.training.loop import Recipe
 
 KINDS = [outliers.scribbles, outliers.letters, outliers.signs, outliers.shapes]
 MADE = [outliers.halves, outliers.turned, outliers.pairs, outliers.mixed]
@@ -47,33 +47,33 @@ def test_letters_like_digits_are_left_out():
 
 def test_a_network_learns_to_be_sure_of_nothing_there(digits, split):
     """Trained with scribbles, it is less sure of letters, which it has never seen, and as sure of digits."""
-    train = loaders.Split(split.images[:1600], split.labels[:1600])
+    train = datasets.Split(split.images[:1600], split.labels[:1600])
     pictures = outliers.scribbles(500, np.random.default_rng(0))
-    letters = loaders.normalise(outliers.letters(200, np.random.default_rng(1)))
+    letters = datasets.normalise(outliers.letters(200, np.random.default_rng(1)))
     recipe = Recipe(epochs=5, batch_size=64, optimizer="muon", learning_rate=0.05, momentum=0.6, decline=0.5)
     sure = {}
-    for name, examples in (("without", train), ("with", loaders.add(train, pictures, np.full(500, -1)))):
+    for name, examples in (("without", train), ("with", datasets.add(train, pictures, np.full(500, -1)))):
         torch.manual_seed(0)
-        *_, last = training.fit(models.MnistNet(), examples, recipe, seed=0, quiet=True)
-        confidence = training.predict(last.model, letters).exp().amax(1)
-        assert training.evaluate(last.model, loaders.Split(split.images[1600:], split.labels[1600:]))[1] > 80
+        *_, last = loop.fit(models.MnistNet(), examples, recipe, seed=0, quiet=True)
+        confidence = metrics.predict(last.model, letters).exp().amax(1)
+        assert metrics.evaluate(last.model, datasets.Split(split.images[1600:], split.labels[1600:]))[1] > 80
         sure[name] = (confidence > 0.9).float().mean().item()
     assert sure["with"] < 0.6 * sure["without"]
 
 
 def test_the_loss_of_outliers_is_by_the_likeliest_class():
     log_probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]).log()
-    loss, outlier_loss = training._losses(log_probabilities, torch.tensor([0, -1, -1]))
+    loss, outlier_loss = loop._losses(log_probabilities, torch.tensor([0, -1, -1]))
     assert loss.item() == pytest.approx(-np.log(0.9), rel=1e-5)
     assert outlier_loss.item() == pytest.approx(-np.log(0.2) - np.log(0.5), rel=1e-5)
-    none_known = training._losses(log_probabilities, torch.tensor([-1, -1, -1]))
+    none_known = loop._losses(log_probabilities, torch.tensor([-1, -1, -1]))
     assert all(torch.isfinite(value) for value in none_known)
 
 
 def test_pictures_and_tensors_are_the_same(digits):
     pictures, labels = digits
-    split = loaders.Split(loaders.normalise(pictures), torch.from_numpy(labels.astype(np.int64)))
-    assert np.array_equal(loaders.pictures(split), pictures)
-    more = loaders.add(split, pictures[:7], np.arange(7) - 1)
+    split = datasets.Split(datasets.normalise(pictures), torch.from_numpy(labels.astype(np.int64)))
+    assert np.array_equal(datasets.pictures(split), pictures)
+    more = datasets.add(split, pictures[:7], np.arange(7) - 1)
     assert len(more) == len(split) + 7 and more.labels[-7:].tolist() == [-1, 0, 1, 2, 3, 4, 5]
-    assert np.array_equal(loaders.pictures(more)[-7:], pictures[:7])
+    assert np.array_equal(datasets.pictures(more)[-7:], pictures[:7])

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import strokes
 from benchmarks.photos import overlap
 from benchmarks.simulation import surroundings
 from benchmarks.simulation.photographs import photograph
 from benchmarks.simulation.surroundings import Conditions
-from experiment import Failure
-from pictures import page_samples, read_folder
+from pipeline.datasets import synthetic
+from pipeline.datasets.handwriting_folder import page_samples, read_folder
+from pipeline.errors import Failure
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.mnist_format import center_ink
 from pipeline.preprocessing.photo import Character, Photo, photo_to_mnist
@@ -158,7 +158,7 @@ def test_cut_off_neighbours_stay_outside():
 
 def drawn_by_pen(digit: str, seed: int, width: float, side: int = 1000, ink: int = 40, paper: int = 235) -> np.ndarray:
     """(side, side) uint8: one digit, four fifths of the side high, by a round pen of a width in pixels."""
-    path = strokes.write_once(digit, np.random.default_rng(seed))
+    path = synthetic.write_once(digit, np.random.default_rng(seed))
     points = np.concatenate(path)
     low, high = points.min(0), points.max(0)
     scale = (0.8 * side - width) / (high - low).max()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import models
-import plots
+from pipeline import plots
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import augment
 import models
-import probes
-from loaders import Split
+from pipeline.datasets import augmentation
+from pipeline.datasets.datasets import Split
+from pipeline.interpretability import activations, attribution
 
 
 class Padded(nn.Module):
@@ -60,7 +60,7 @@ def hooked(model, layer: str, images: torch.Tensor) -> torch.Tensor:
 
 
 def test_stages_are_the_layers_and_what_comes_after_them(model, small):
-    stages = probes.Stages(model)
+    stages = activations.Stages(model)
     images = small.images[:20]
     values = stages.values(images)
     assert stages.convolutions == [name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)]
@@ -75,20 +75,20 @@ def test_stages_are_the_layers_and_what_comes_after_them(model, small):
 
 
 def test_the_steps_after_a_layer_are_named():
-    steps = probes.Stages(models.MnistNet()).steps
+    steps = activations.Stages(models.MnistNet()).steps
     assert steps == {
         "after conv1": "max_pool2d, relu", "after conv2": "max_pool2d, relu", "after fc1": "relu",
         "after fc2": "log_softmax",
     }  # fmt: skip
-    assert probes.Stages(Padded()).steps["after conv1"] == "relu, pool"
+    assert activations.Stages(Padded()).steps["after conv1"] == "relu, pool"
 
 
 @pytest.mark.parametrize("made, expected", [(models.MnistNet, [(5, 1), (14, 2)]), (Padded, [(3, 1), (8, 2), (18, 4)])])
 def test_receptive_fields_against_the_arithmetic(made, expected):
     """A convolution adds (size - 1) jumps to what is seen, a pooling too, and doubles the jump."""
     model = made().eval()
-    for layer, (size, jump) in zip(probes.Stages(model).convolutions, expected, strict=True):
-        field = probes.receptive_field(model, layer)
+    for layer, (size, jump) in zip(activations.Stages(model).convolutions, expected, strict=True):
+        field = activations.receptive_field(model, layer)
         inside = (field[:, 0] > 0) & (field[:, 1] < 28)
         assert (np.diff(field[inside], axis=1) == size).all() and (np.diff(field[inside, 0]) == jump).all()
         assert (field[:, 1] - field[:, 0] <= size).all() and field.min() == 0 and field.max() <= 28
@@ -96,8 +96,8 @@ def test_receptive_fields_against_the_arithmetic(made, expected):
 
 def test_a_unit_sees_its_field_and_nothing_else(model, small):
     image = small.images[:1]
-    for layer in probes.Stages(model).convolutions:
-        field = probes.receptive_field(model, layer)
+    for layer in activations.Stages(model).convolutions:
+        field = activations.receptive_field(model, layer)
         maps = hooked(model, layer, image)
         y, x = 0, maps.shape[3] // 2
         (top, bottom), (left, right) = field[y], field[x]
@@ -114,19 +114,19 @@ def test_a_unit_sees_its_field_and_nothing_else(model, small):
 
 def test_peaks_and_patches_are_the_maxima(model, small):
     """Against a plain loop; and a patch on paper, seen alone, gives the very value again."""
-    stages = probes.Stages(model)
-    seen = probes.survey(stages, small)
+    stages = activations.Stages(model)
+    seen = activations.survey(stages, small)
     for layer in stages.convolutions:
         maps = hooked(model, layer, small.images)
-        field = probes.receptive_field(model, layer)
+        field = activations.receptive_field(model, layer)
         for channel in range(0, maps.shape[1], 7):
             peak, i = seen.peaks[layer][:, channel].max(0)
             assert peak.item() == pytest.approx(max(each[channel].max().item() for each in maps), abs=1e-5)
             y, x = seen.places[layer][i, channel].tolist()
             assert maps[i, channel, y, x].item() == pytest.approx(peak.item(), abs=1e-5)
-            patch = probes.patches(small.images[i : i + 1], seen.places[layer][i : i + 1, channel], field)[0]
+            patch = activations.patches(small.images[i : i + 1], seen.places[layer][i : i + 1, channel], field)[0]
             rows, columns = field[y], field[x]
-            alone = torch.full((1, 1, 28, 28), augment.PAPER)
+            alone = torch.full((1, 1, 28, 28), augmentation.PAPER)
             height, width = rows[1] - rows[0], columns[1] - columns[0]
             y0, x0 = (len(patch) - extent if at[0] == 0 else 0 for at, extent in ((rows, height), (columns, width)))
             alone[0, 0, rows[0] : rows[1], columns[0] : columns[1]] = torch.from_numpy(
@@ -136,7 +136,7 @@ def test_peaks_and_patches_are_the_maxima(model, small):
 
 
 def test_the_survey_s_accuracy_and_order_of_mistakes(model, small):
-    seen = probes.survey(probes.Stages(model), small)
+    seen = activations.survey(activations.Stages(model), small)
     outputs = model(small.images).detach()
     torch.testing.assert_close(seen.outputs, outputs)
     right = [row.argmax() == label for row, label in zip(outputs, small.labels, strict=True)]
@@ -147,11 +147,11 @@ def test_the_survey_s_accuracy_and_order_of_mistakes(model, small):
 
 
 def test_switched_off_against_a_plain_loop(model, small):
-    stages = probes.Stages(model)
+    stages = activations.Stages(model)
     few = Split(small.images[:60], small.labels[:60])
     for layer in stages.convolutions:
         channels = model.get_submodule(layer).out_channels
-        found = probes.switched_off(stages, layer, few)
+        found = attribution.switched_off(stages, layer, few)
         assert len(found) == channels
         for channel in range(0, channels, 4):
             keep = torch.ones(channels, 1, 1)
@@ -166,19 +166,19 @@ def test_switched_off_against_a_plain_loop(model, small):
 
 def test_occlusion_against_a_plain_loop(model, small):
     image = small.images[3]
-    found = probes.occlusion(model, image)
+    found = attribution.occlusion(model, image)
     for y, x in [(0, 0), (14, 13), (10, 16), (27, 27), (5, 20)]:
         rubbed = image.clone()
-        rubbed[:, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = augment.PAPER
+        rubbed[:, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = augmentation.PAPER
         torch.testing.assert_close(found[y, x], model(rubbed[None])[0].detach(), atol=1e-5, rtol=1e-5)
     assert found.shape == (28, 28, len(model.class_names))
 
 
 def test_log_odds():
     p = torch.tensor([[0.5, 0.2, 0.3], [0.98, 0.01, 0.01]])
-    torch.testing.assert_close(probes.log_odds(p.log()), (p / (1 - p)).log())
+    torch.testing.assert_close(attribution.log_odds(p.log()), (p / (1 - p)).log())
     nearly = F.log_softmax(torch.tensor([40.0, 0.0]), 0)  # 1 - p is 0 in float32
-    assert probes.log_odds(nearly)[0].item() == pytest.approx(40)
+    assert attribution.log_odds(nearly)[0].item() == pytest.approx(40)
 
 
 @pytest.mark.parametrize("dimensions", [2, 7, 300])
@@ -186,7 +186,7 @@ def test_the_plane_against_the_singular_value_decomposition(dimensions):
     torch.manual_seed(0)
     spreads = torch.linspace(1, 0, dimensions + 1)[:-1] ** 2 * 10
     points = torch.randn(200, dimensions) * spreads @ torch.linalg.qr(torch.randn(dimensions, dimensions))[0] + 5
-    found, share = probes.plane(points)
+    found, share = attribution.plane(points)
     u, s, _ = np.linalg.svd((points - points.mean(0)).double().numpy(), full_matrices=False)
     np.testing.assert_allclose(np.abs(found), np.abs(u[:, :2] * s[:2]), atol=2e-3 * s[0])
     assert share == pytest.approx((s[:2] ** 2).sum() / (s**2).sum(), rel=1e-4)

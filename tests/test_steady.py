@@ -4,12 +4,11 @@ import torch
 from torch import nn
 
 import pipeline.preprocessing.photo as photo_reading
-import steady
 from benchmarks.simulation.photographs import photograph
 from benchmarks.simulation.surroundings import Conditions
-from handwriting import SURE, UNCLEAR
+from pipeline.evaluation.handwriting import SURE, UNCLEAR
+from pipeline.live.reader import KEPT, MOMENT, NOTHING, Reading, Steady
 from pipeline.preprocessing.photo import photo_to_mnist
-from steady import Steady
 
 RATE = 30
 EMPTY = np.full((360, 360, 3), 200, np.uint8)
@@ -38,7 +37,7 @@ def page(right: int = 0, size: int = 360, **conditions) -> np.ndarray:
     return moved[:size, :size]
 
 
-def read(reader: Steady, crops, begin: float = 0.0) -> list[steady.Reading]:
+def read(reader: Steady, crops, begin: float = 0.0) -> list[Reading]:
     return [reader.read(crop, begin + i / RATE) for i, crop in enumerate(crops)]
 
 
@@ -57,7 +56,7 @@ def test_what_the_network_sees_is_what_a_file_gives():
 
 def test_an_empty_box_has_nothing_to_say():
     for reading in read(Steady(Sayer()), [EMPTY] * 20):
-        assert reading == steady.NOTHING or (reading.label, reading.confidence, reading.likeliest) == ("", 0.0, [])
+        assert reading == NOTHING or (reading.label, reading.confidence, reading.likeliest) == ("", 0.0, [])
 
 
 def test_what_is_no_character_is_unclear_and_stays_so():
@@ -98,7 +97,7 @@ def test_an_answer_stays_where_it_would_not_appear(before, now, label):
     reader = Steady(model)
     read(reader, [page()] * 20)
     model.confidence = now
-    assert steady.KEPT < 0.75 < SURE and read(reader, [page()] * 20, 20 / RATE)[-1].label == label
+    assert KEPT < 0.75 < SURE and read(reader, [page()] * 20, 20 / RATE)[-1].label == label
 
 
 def test_a_slow_camera_is_answered_too():
@@ -160,4 +159,4 @@ def test_three_likeliest_and_the_box_of_the_ink():
 def test_memory_stays_flat():
     reader = Steady(Sayer())
     read(reader, [page(size=160)] * 100)
-    assert len(reader.said) <= steady.MOMENT * RATE + 1
+    assert len(reader.said) <= MOMENT * RATE + 1

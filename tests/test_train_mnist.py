@@ -16,10 +16,10 @@ import torch
 from conftest import ROOT, command, run
 from test_models import spoil
 
-import experiment
-import loaders
 import models
 import train_mnist
+from pipeline import checkpoints, cli, files
+from pipeline.datasets import datasets
 
 SMALL = ["--dataset", "synthetic", "--epochs", "3", "--threads", "1", "--outliers", "300"]
 WRITTEN = {
@@ -36,14 +36,14 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def here(monkeypatch, capsys):
     """The command line of the script in this process: the same way in and out, without the seconds of an import."""
-    monkeypatch.setattr(loaders, "VALID", 400)
-    monkeypatch.setattr(loaders, "synthetic", functools.partial(loaders.synthetic, train=1600, test=400))
+    monkeypatch.setattr(datasets, "VALID", 400)
+    monkeypatch.setattr(datasets, "synthetic", functools.partial(datasets.synthetic, train=1600, test=400))
 
     def launch(*arguments: str) -> tuple[int, str]:
         """Exit status and what went to standard error."""
         monkeypatch.setattr("sys.argv", ["train_mnist.py", "--dataset", "synthetic", *arguments])
         with pytest.raises(SystemExit) as exit:
-            experiment.launch(train_mnist.main, train_mnist.Config, train_mnist.PRESETS)
+            cli.launch(train_mnist.main, train_mnist.Config, train_mnist.PRESETS)
         return exit.value.code, capsys.readouterr().err
 
     return launch
@@ -98,7 +98,7 @@ def test_the_first_nine_are_printed_as_the_saved_network_sees_them(finished):
         values = [float(value) for value in values]
         assert values[int(answer)] == max(values) and 0 <= int(label) <= 9  # two may round to the same
         assert sum(10 ** (value * 0.4342945) for value in values) == pytest.approx(1, abs=0.06), "log-probabilities"
-    assert models.load(folder / "model.pt", models.MnistNet, "train_mnist.py").class_names == list("0123456789")
+    assert checkpoints.load(folder / "model.pt", models.MnistNet, "train_mnist.py").class_names == list("0123456789")
 
 
 @pytest.mark.slow
@@ -180,7 +180,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path):
     result = run("train_mnist.py", *SMALL, "--output-dir", str(tmp_path), preexec_fn=limit)
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result.stderr
     assert (tmp_path / "model.pt").read_text() == "before"
-    assert not list(tmp_path.glob(experiment.PARTIAL + "*")) and not (tmp_path / "checkpoint.pt").exists()
+    assert not list(tmp_path.glob(files.PARTIAL + "*")) and not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_the_presets_are_what_the_report_and_readme_say():

@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-import augment
 import models
-import training
-from loaders import Split
-from muon import Muon, orthogonal
-from training import Recipe
+from pipeline.datasets import augmentation
+from pipeline.datasets.datasets import Split
+from pipeline.evaluation import metrics
+from pipeline.training import loop
+from pipeline.training.loop import Recipe
+from pipeline.training.muon import Muon, orthogonal
 
 SMALL = Recipe(epochs=2, batch_size=100, dropout=0.0)
 MODERN = Recipe(
@@ -41,7 +42,7 @@ def test_takes_the_steps_of_a_plain_loop(split, kind):
         plain.step()
     rate = plain.param_groups[0]["lr"]
     recipe = Recipe(epochs=5, batch_size=300, optimizer=kind, momentum=0.9, learning_rate=rate, dropout=0.0)
-    *_, last = training.fit(model, small, recipe, seed=0, quiet=True)
+    *_, last = loop.fit(model, small, recipe, seed=0, quiet=True)
     torch.testing.assert_close(
         weights(last.model), weights(expected), atol=2e-4, rtol=0
     )  # float32, added up in another order
@@ -51,9 +52,9 @@ def test_fit_learns_and_leaves_the_given_model_alone(split):
     torch.manual_seed(0)
     model = models.MnistNet()
     before = weights(model)
-    epochs = list(training.fit(model, split, dataclasses.replace(MODERN, augment=0.0, average=0.2), seed=0, quiet=True))
+    epochs = list(loop.fit(model, split, dataclasses.replace(MODERN, augment=0.0, average=0.2), seed=0, quiet=True))
     assert torch.equal(weights(model), before)
-    loss, accuracy, _ = training.evaluate(epochs[-1].model, split)
+    loss, accuracy, _ = metrics.evaluate(epochs[-1].model, split)
     assert accuracy > 90 and loss < 0.35
     assert not torch.equal(weights(epochs[0].model), weights(epochs[-1].model)), "the kept epochs are copies"
 
@@ -67,20 +68,20 @@ def test_evaluate_agrees_with_a_plain_loop(split):
             output = model(images)
             loss += F.nll_loss(output, labels, reduction="sum").item()
             right += sum(int(row.argmax()) == int(label) for row, label in zip(output, labels, strict=True))
-    score = training.evaluate(model, part)
+    score = metrics.evaluate(model, part)
     assert score == (pytest.approx(loss / 777, rel=1e-5), 100 * right / 777, score.loss)
 
 
 def test_the_smoothed_loss_is_what_torch_makes_of_smoothed_labels(split):
     model = models.MnistNet().eval()
-    score = training.evaluate(model, split, smoothing=0.3)
+    score = metrics.evaluate(model, split, smoothing=0.3)
     with torch.no_grad():
         expected = F.cross_entropy(model(split.images), split.labels, label_smoothing=0.3)
     assert score.smoothed_loss == pytest.approx(expected.item(), rel=1e-4) and score.smoothed_loss > score.loss
 
 
 def test_what_an_epoch_reports(split):
-    first, second = training.fit(models.MnistNet(), split, SMALL, seed=0, quiet=True)
+    first, second = loop.fit(models.MnistNet(), split, SMALL, seed=0, quiet=True)
     assert (first.number, second.number) == (1, 2)
     assert (first.examples, second.examples) == (2000, 4000)
     assert [at for at, _ in first.batch_losses] == list(range(100, 2001, 100))
@@ -91,9 +92,9 @@ def test_what_an_epoch_reports(split):
 def test_it_learns_in_either_precision(split, precision):
     torch.manual_seed(0)  # for the first weights
     recipe = Recipe(epochs=2, optimizer="adam", learning_rate=0.003, dropout=0.0, precision=precision)
-    *_, last = training.fit(models.MnistNet(), split, recipe, seed=0, quiet=True)
+    *_, last = loop.fit(models.MnistNet(), split, recipe, seed=0, quiet=True)
     assert next(last.model.parameters()).dtype == torch.float32
-    assert training.evaluate(last.model, split)[1] > 85
+    assert metrics.evaluate(last.model, split)[1] > 85
 
 
 @pytest.mark.parametrize(
@@ -104,12 +105,12 @@ def test_it_learns_in_either_precision(split, precision):
 def test_resumed_training_ends_with_the_same_bits(recipe, split, tmp_path):
     torch.manual_seed(0)
     model = models.MnistNet(dropout=recipe.dropout)
-    *_, uninterrupted = training.fit(model, split, recipe, seed=3, quiet=True)
-    stopped = next(training.fit(model, split, recipe, seed=3, quiet=True))
+    *_, uninterrupted = loop.fit(model, split, recipe, seed=3, quiet=True)
+    stopped = next(loop.fit(model, split, recipe, seed=3, quiet=True))
     torch.save(stopped.state, tmp_path / "state.pt")
     torch.manual_seed(999)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
-    *_, resumed = training.fit(model, split, recipe, seed=3, state=state, quiet=True)
+    *_, resumed = loop.fit(model, split, recipe, seed=3, state=state, quiet=True)
     assert torch.equal(weights(resumed.model), weights(uninterrupted.model))
     assert resumed.examples == uninterrupted.examples
 
@@ -117,14 +118,14 @@ def test_resumed_training_ends_with_the_same_bits(recipe, split, tmp_path):
 def test_the_seed_decides(split):
     small = Split(split.images[:500], split.labels[:500])
     model = models.MnistNet()
-    runs = [next(training.fit(model, small, MODERN, seed=seed, quiet=True)) for seed in (1, 1, 2)]
+    runs = [next(loop.fit(model, small, MODERN, seed=seed, quiet=True)) for seed in (1, 1, 2)]
     assert torch.equal(weights(runs[0].model), weights(runs[1].model))
     assert not torch.equal(weights(runs[0].model), weights(runs[2].model))
 
 
 def test_one_cycle_rises_and_falls():
     recipe = Recipe(learning_rate=2.0, schedule="one-cycle")
-    rates = [training.learning_rate(recipe, step / 1000) for step in range(1000)]
+    rates = [loop.learning_rate(recipe, step / 1000) for step in range(1000)]
     peak = rates.index(max(rates))
     assert 0 < rates[0] < 0.1 and 180 < peak < 220 and max(rates) == pytest.approx(2, rel=0.02) and rates[-1] < 0.01
     assert rates[:peak] == sorted(rates[:peak]) and rates[peak:] == sorted(rates[peak:], reverse=True)
@@ -133,10 +134,10 @@ def test_one_cycle_rises_and_falls():
 def test_averaged_weights_lie_between_those_of_the_steps(split):
     recipe = dataclasses.replace(SMALL, average=1.0, epochs=1)
     plain, averaged = (
-        next(training.fit(models.MnistNet(dropout=0.0), split, r, seed=0, quiet=True))
+        next(loop.fit(models.MnistNet(dropout=0.0), split, r, seed=0, quiet=True))
         for r in (dataclasses.replace(recipe, average=0.0), recipe)
     )
-    assert training.evaluate(averaged.model, split)[0] > training.evaluate(plain.model, split)[0], "it lags behind"
+    assert metrics.evaluate(averaged.model, split)[0] > metrics.evaluate(plain.model, split)[0], "it lags behind"
 
 
 @pytest.mark.parametrize("shape", [(10, 1, 5, 5), (20, 10, 5, 5), (50, 320), (320, 50)])
@@ -168,15 +169,15 @@ def test_weight_decay_pulls_matrices_and_spares_biases():
 
 def test_warp_of_strength_0_is_the_identity(split):
     images = split.images[:20]
-    torch.testing.assert_close(augment.warp(images, 0.0), images, atol=1e-4, rtol=0)
+    torch.testing.assert_close(augmentation.warp(images, 0.0), images, atol=1e-4, rtol=0)
 
 
 def test_warp_keeps_the_paper_and_most_of_the_ink(split):
     torch.manual_seed(0)
     images = split.images[:200]
-    warped = augment.warp(images, 1.0)
-    assert warped.min() >= augment.PAPER - 1e-4 and warped[:, 0, 0, 0].max() < augment.PAPER + 1e-4
-    ink = [(batch - augment.PAPER).sum((1, 2, 3)) for batch in (images, warped)]
+    warped = augmentation.warp(images, 1.0)
+    assert warped.min() >= augmentation.PAPER - 1e-4 and warped[:, 0, 0, 0].max() < augmentation.PAPER + 1e-4
+    ink = [(batch - augmentation.PAPER).sum((1, 2, 3)) for batch in (images, warped)]
     assert 0.9 < (ink[1] / ink[0]).mean() < 1.1
     assert (warped - images).abs().amax((1, 2, 3)).min() > 0.5, "every picture is changed"
 
@@ -184,8 +185,8 @@ def test_warp_keeps_the_paper_and_most_of_the_ink(split):
 def test_shift_moves_whole_pixels_and_mirrors_half(split):
     images = split.images[:200]
     torch.manual_seed(0)
-    shifted = augment.shift(images, 2)
-    padded = torch.nn.functional.pad(images, (2,) * 4, value=augment.PAPER)
+    shifted = augmentation.shift(images, 2)
+    padded = torch.nn.functional.pad(images, (2,) * 4, value=augmentation.PAPER)
     ways = [
         mirrored[..., down : down + 28, right : right + 28]
         for mirrored in (padded, padded.flip(3))
@@ -198,8 +199,8 @@ def test_shift_moves_whole_pixels_and_mirrors_half(split):
 
 
 def test_confusion_and_per_class():
-    counts = training.confusion(torch.tensor([0, 1, 1, 2, 2]), torch.tensor([0, 0, 1, 2, 2]), ["a", "b", "c"])
+    counts = metrics.confusion(torch.tensor([0, 1, 1, 2, 2]), torch.tensor([0, 0, 1, 2, 2]), ["a", "b", "c"])
     assert counts.loc["a"].tolist() == [1, 1, 0] and counts.loc["c"].tolist() == [0, 0, 2]
-    table = training.per_class(counts)
+    table = metrics.per_class(counts)
     assert table.examples.tolist() == [2, 1, 2]
     assert table.recall.tolist() == [50, 100, 100] and table.precision.tolist() == [100, 50, 100]

@@ -17,9 +17,11 @@ from conftest import ROOT
 from PIL import ImageGrab
 
 import models
-import screen
 from benchmarks.simulation.photographs import photograph
 from benchmarks.simulation.surroundings import Conditions
+from pipeline import checkpoints
+from pipeline.live import overlay
+from pipeline.live.window import NAME
 
 WAIT = 90  # seconds for what has to appear on a slow machine
 REMAP = 8  # seconds that a window may be black
@@ -58,7 +60,7 @@ def sayer(network: type, names: tuple[str, ...], answer: str, path: Path) -> Pat
     model.fc2.bias.data.zero_()
     model.fc2.bias.data[names.index(answer)] = 9
     path.parent.mkdir(exist_ok=True, parents=True)
-    models.save(model, path)
+    checkpoints.save(model, path)
     return path
 
 
@@ -135,13 +137,13 @@ class Program:
 
         Under a window manager it never did, in 120 starts.
         """
-        found = ["search", "--onlyvisible", "--name", screen.NAME]
+        found = ["search", "--onlyvisible", "--name", NAME]
         subprocess.run(["xdotool", *found, "windowunmap", "--sync", "windowmap"],
                        env=self.environment, check=False, capture_output=True)  # fmt: skip
 
     def key(self, *names: str) -> None:
         """Press keys, as a user does who looks at the window."""
-        subprocess.run(["xdotool", "search", "--onlyvisible", "--name", screen.NAME, "windowfocus", "--sync"],
+        subprocess.run(["xdotool", "search", "--onlyvisible", "--name", NAME, "windowfocus", "--sync"],
                        env=self.environment, check=True, capture_output=True)  # fmt: skip
         for name in names:
             subprocess.run(["xdotool", "key", name], env=self.environment, check=True)
@@ -149,7 +151,7 @@ class Program:
 
     def close(self) -> None:
         """What the cross in a window's corner does: the message WM_DELETE_WINDOW, as no window manager is here."""
-        found = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", screen.NAME], env=self.environment,
+        found = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", NAME], env=self.environment,
                                capture_output=True, text=True, check=True)  # fmt: skip
         x11 = ctypes.CDLL("libX11.so.6")
         x11.XOpenDisplay.restype = ctypes.c_void_p
@@ -180,9 +182,9 @@ def start(display, tmp_path):
         program.process.communicate()
 
 
-def shows(words: str, size: int, colour: tuple = screen.WHITE, bold: bool = False) -> Callable[[np.ndarray], bool]:
+def shows(words: str, size: int, colour: tuple = overlay.WHITE, bold: bool = False) -> Callable[[np.ndarray], bool]:
     """Are these words, drawn so, on the shot? Their ink has to be where it is, and no ink beside it."""
-    ink, rest = screen.text(words, size, colour, bold)
+    ink, rest = overlay.text(words, size, colour, bold)
     sprite = cv2.add(ink, cv2.multiply(rest, np.full_like(rest, 40), scale=1 / 255))
     return lambda shot: float(cv2.matchTemplate(shot, sprite, cv2.TM_CCOEFF_NORMED).max()) > 0.85
 
@@ -192,12 +194,12 @@ def title(words: str) -> Callable[[np.ndarray], bool]:
 
 
 def label(sign: str) -> Callable[[np.ndarray], bool]:
-    return shows(sign, 130, screen.GREEN, bold=True)
+    return shows(sign, 130, overlay.GREEN, bold=True)
 
 
 def box_side(shot: np.ndarray) -> int:
     """The side of the green box: between its left and its right edge, outside of which no green is this tall."""
-    green = (np.abs(shot.astype(int) - screen.GREEN).max(2) < 12).sum(0)
+    green = (np.abs(shot.astype(int) - overlay.GREEN).max(2) < 12).sum(0)
     edges = np.flatnonzero(green > 200)
     return int(np.ptp(edges)) if len(edges) else 0
 
@@ -232,7 +234,7 @@ def test_what_is_seen_of_mode_label_and_box(start, weights, film):
     program.key("h")
     program.until(lambda shot: not shows("save the crop, and file it", 18)(shot), "no keys any more")
     program.key("f")
-    program.until(lambda shot: not shows("h  keys", 18, screen.GREY)(shot), "the frame rate")
+    program.until(lambda shot: not shows("h  keys", 18, overlay.GREY)(shot), "the frame rate")
     program.key("space")
     program.until(title("digits   frozen"), "frozen")
     program.key("s")

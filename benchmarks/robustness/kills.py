@@ -39,9 +39,11 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-import disk
-import experiment
 from benchmarks import results
+from pipeline import checkpoints, files, plots, runtime
+from pipeline.datasets import datasets, letters
+from pipeline.interpretability import figures
+from pipeline.tuning import charts, claims
 
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
@@ -92,26 +94,20 @@ CASES = {
 
 def serve() -> None:
     """Import everything once; then for each line of JSON on standard input run a script in a copy of this process."""
-    import charts
-    import claims
-    import exhibits
-    import letters
-    import loaders
-    import plots
 
     for script in CASES:
         __import__(Path(script).stem)
     torch.set_num_threads(1)
-    for module in (plots, exhibits, charts):  # to draw takes most of the time of so small a run
+    for module in (plots, figures, charts):  # to draw takes most of the time of so small a run
         for name, maker in inspect.getmembers(module, inspect.isfunction):
             if inspect.signature(maker).return_annotation is Figure:
                 setattr(module, name, lambda *_, **__: Figure(figsize=(1, 1)))
-    loaders.VALID, letters.VALID = 40, 4
-    loaders.synthetic = functools.cache(functools.partial(loaders.synthetic, train=160, test=100))
-    loaders.fashion = lambda data_dir: loaders.synthetic()
+    datasets.VALID, letters.VALID = 40, 4
+    datasets.synthetic = functools.cache(functools.partial(datasets.synthetic, train=160, test=100))
+    datasets.fashion = lambda data_dir: datasets.synthetic()
     claims.BEAT, claims.STALE = 0.1, 0.5
-    loaders.letters = functools.partial(loaders.letters, count=100)
-    loaders.synthetic()
+    datasets.letters = functools.partial(datasets.letters, count=100)
+    datasets.synthetic()
     for line in sys.stdin:
         job = json.loads(line)
         start = time.monotonic()
@@ -145,7 +141,7 @@ def run(
     torch.manual_seed = lambda seed: (print(f"seed {seed}"), seeded(seed))[1]  # fit does so as each epoch begins
     fork_workers()
     if careless:
-        disk.writing = contextlib.nullcontext
+        files.writing = contextlib.nullcontext
     happened = arm(event)
     status = 0
     try:
@@ -173,7 +169,7 @@ def fork_workers() -> None:
     def give_up() -> None:
         for end in ends:
             end.close()
-        for handle in experiment._claimed.values():
+        for handle in runtime._claimed.values():
             os.close(handle)
 
     context.Pipe = pipe
@@ -329,10 +325,10 @@ def life(warm: Warm, reference: Reference, folder: Path, deaths: Iterator[dict])
         assert attempts[-1].status in (0, KILLED) and not attempts[-1].error, (death, attempts[-1])
         if out.exists():
             read_all(out)
-            unfinished += any(out.rglob(experiment.PARTIAL + "*"))
+            unfinished += any(out.rglob(files.PARTIAL + "*"))
         if attempts[-1].status == 0:
             break
-    assert attempts[-1].status == 0 and not list(out.glob(experiment.PARTIAL + "*"))
+    assert attempts[-1].status == 0 and not list(out.glob(files.PARTIAL + "*"))
     assert bits(out) == reference.bits
     if case.resumes and case.begun:
         begun = [[int(epoch) for epoch in re.findall(case.begun, attempt.printed)] for attempt in attempts]
@@ -349,10 +345,10 @@ def life(warm: Warm, reference: Reference, folder: Path, deaths: Iterator[dict])
 def read_all(folder: Path) -> None:
     """Open every file to its end; those still being written, which no one takes for another, are left out."""
     for path in folder.rglob("*"):
-        if path.name.startswith((experiment.PARTIAL, "study.db")) or path.is_dir():
+        if path.name.startswith((files.PARTIAL, "study.db")) or path.is_dir():
             continue  # that the database can be read the next start shows
         if path.suffix == ".pt":
-            disk.load_file(path, "")
+            checkpoints.load_file(path, "")
         elif path.suffix == ".png":
             with Image.open(path) as image:
                 image.load()
@@ -370,11 +366,11 @@ def bits(folder: Path) -> dict[str, str]:
     """SHA-256 of every file, times left out; of the checkpoint and the study, which hold them throughout, nothing."""
     digests = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_dir() or path.name.startswith(("checkpoint.pt", "study.db", experiment.PARTIAL)):
+        if path.is_dir() or path.name.startswith(("checkpoint.pt", "study.db", files.PARTIAL)):
             continue
         content = path.read_bytes()
         if path.parent.name == "families":
-            rows = pd.DataFrame(disk.load_file(path, "")["rows"])
+            rows = pd.DataFrame(checkpoints.load_file(path, "")["rows"])
             content = rows.drop(columns="seconds").to_csv().encode()
         elif path.name == "config.json":  # its paths and --resume differ
             content = b""

@@ -30,18 +30,16 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import disk
-import experiment
-import ledger
-import loaders
 import models
-import patience
-import strokes
 from benchmarks import results
-from experiment import Failure
-from ledger import Ledger
-from pictures import read_folder
-from search import Settings
+from pipeline import checkpoints, cli
+from pipeline.datasets import datasets, synthetic
+from pipeline.datasets.handwriting_folder import read_folder
+from pipeline.errors import Failure
+from pipeline.tuning import storage
+from pipeline.tuning import study as study_module
+from pipeline.tuning.search_space import Settings
+from pipeline.tuning.study import Ledger
 
 SECONDS, MEMORY = 10, 2e9  # bytes; at the most
 BATCH = 2000  # inputs, after which Hypothesis forgets what it has tried
@@ -53,7 +51,7 @@ NUMBERS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\1\x86\xa0
 
 def pictures() -> dict[str, bytes]:
     """One character in each format that is read."""
-    grey = np.kron(255 - strokes.draw(["3"], 0)[0], np.ones((2, 2), np.uint8))
+    grey = np.kron(255 - synthetic.draw(["3"], 0)[0], np.ones((2, 2), np.uint8))
     image = Image.fromarray(np.stack([grey, grey, np.minimum(grey + 40, 255).astype(np.uint8)], 2))
     clear = image.copy()
     clear.putalpha(Image.fromarray(255 - grey))
@@ -78,9 +76,9 @@ def pictures() -> dict[str, bytes]:
 def weight_files(folder: Path) -> dict[str, bytes]:
     """A digit network, one for letters, and a checkpoint."""
     torch.manual_seed(0)
-    models.save(models.MnistNet(), folder / "digits.pt")
-    models.save(models.GreekNet(["alpha", "beta", "gamma"]), folder / "greek.pt")
-    disk.save_checkpoint(folder / "checkpoint.pt", experiment.Common(), "digits", RUN)
+    checkpoints.save(models.MnistNet(), folder / "digits.pt")
+    checkpoints.save(models.GreekNet(["alpha", "beta", "gamma"]), folder / "greek.pt")
+    checkpoints.save_checkpoint(folder / "checkpoint.pt", cli.Common(), "digits", RUN)
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.pt"))}
 
 
@@ -90,9 +88,9 @@ RUN = {"state": {"epoch": 1, "model": {"weight": torch.arange(6.0)}}, "best": No
 def idx_files() -> dict[str, bytes]:
     """The four files of a small MNIST."""
     files = {}
-    for name in loaders.MNIST_FILES:
+    for name in datasets.MNIST_FILES:
         count = 12 if name.startswith("train") else 5
-        images, labels = strokes.digits(count, 0)
+        images, labels = synthetic.digits(count, 0)
         header = struct.pack(">4i", 2051, count, 28, 28) if "images" in name else struct.pack(">2i", 2049, count)
         files[name] = header + (images if "images" in name else labels.astype(np.uint8)).tobytes()
     return files
@@ -258,20 +256,20 @@ def read_image(path: Path, good: dict[str, bytes], labels: tuple[str, ...] = ("3
 
 
 def read_weights(path: Path, good: dict[str, bytes]) -> None:
-    model = models.load(path, None, "train_mnist.py")
+    model = checkpoints.load(path, None, "train_mnist.py")
     assert model(torch.zeros(1, 1, 28, 28)).shape == (1, len(model.class_names))
     assert ", ".join(model.class_names)
 
 
 def read_checkpoint(path: Path, good: dict[str, bytes]) -> None:
-    assert isinstance(disk.load_checkpoint(path, experiment.Common(), "digits"), dict)
+    assert isinstance(checkpoints.load_checkpoint(path, cli.Common(), "digits"), dict)
 
 
 def read_study(path: Path, good: dict[str, bytes]) -> None:
     """Numbers that a wound has changed are nowhere marked as wrong; that they can be read is all that can be asked."""
     try:
         book = Ledger(f"sqlite:///{path}", "s", *STUDY)
-        assert list(ledger.results(book.trials()).columns)[-1] == "state" and len(book.families()) <= STUDY[1]
+        assert list(study_module.results(book.trials()).columns)[-1] == "state" and len(book.families()) <= STUDY[1]
         book.storage.engine.dispose()
     finally:
         for log in path.parent.glob(f"{path.name}-*"):
@@ -286,7 +284,7 @@ def read_idx(path: Path, good: dict[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for other in good:
         (folder / other).write_bytes(content if other == name else good[other])
-    data = loaders.mnist(path.parent / "data", "mnist")
+    data = datasets.mnist(path.parent / "data", "mnist")
     assert content == good[name] and len(data.train) == 8
 
 
@@ -311,9 +309,9 @@ class Fuzz:
         self.folder, self.counts, self.slowest = folder, collections.Counter(), (0.0, "")
         self.good = {"pictures": pictures(), "weights": weight_files(folder), "idx": idx_files()}
         self.good["studies"] = study_files(folder)
-        patience.AT_START = 1.0
-        loaders.VALID = 4
-        loaders.MNIST_FILES = {name: hashlib.md5(content).hexdigest() for name, content in self.good["idx"].items()}
+        storage.AT_START = 1.0
+        datasets.VALID = 4
+        datasets.MNIST_FILES = {name: hashlib.md5(content).hexdigest() for name, content in self.good["idx"].items()}
 
     def feed(self, reader: str, content: bytes, name: str = "input.png") -> None:
         """One file to one reader."""

@@ -8,7 +8,7 @@ import numpy as np
 
 import pipeline.preprocessing.photo as photo_reading
 from benchmarks.simulation import photographs, surroundings
-from camera import HEIGHT, RATE, WIDTH, Frame
+from pipeline.live.frame_sources import HEIGHT, RATE, WIDTH, Frame
 
 STAGE = 480  # pixels: the part of the frame, around the box, in which things happen
 BOX = 360  # pixels

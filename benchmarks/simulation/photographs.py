@@ -24,7 +24,7 @@ from benchmarks.simulation.surroundings import (
     texture,
 )
 from pipeline.datasets.stroke_templates import TEMPLATES
-from strokes import write_once
+from pipeline.datasets.synthetic import write_once
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 

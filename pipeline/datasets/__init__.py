@@ -1,1 +1,1 @@
-"""What the networks learn from."""
+"""What networks learn from: MNIST and Fashion-MNIST, letters, synthetic characters, augmentation, outliers."""

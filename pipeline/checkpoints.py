@@ -1,0 +1,179 @@
+"""Files of weights, and the checkpoints that a stopped run resumes from.
+
+`torch.load` with `weights_only=True` refuses foreign code, but it unpacks archives of any size, overlooks a flipped
+bit, and allocates whatever memory a few bytes ask for: so a file is inspected before.
+"""
+
+import dataclasses
+import io
+import pickle
+import pickletools
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from models import FashionNet, GreekNet, MnistNet
+from pipeline import cli, errors
+from pipeline.errors import Failure
+from pipeline.files import writing
+
+PRACTICAL = {
+    "preset",
+    "device",
+    "threads",
+    "data_dir",
+    "output_dir",
+    "resume",
+    "skip_training",
+    "handwritten",
+    "compare",
+    "show",
+    "quiet",
+}
+
+
+def save_file(path: Path, content: dict) -> None:
+    """`torch.save` that leaves the whole file, or the one that was there before."""
+    buffer = io.BytesIO()  # torch's own writer reports a full disk as a RuntimeError without a name
+    torch.save(content, buffer)
+    with writing(path) as file:
+        file.write_bytes(buffer.getvalue())
+
+
+def load_file(path: Path, remedy: str) -> dict:
+    """`torch.load` of tensors and plain values, nothing that could run code, every byte as it was written.
+
+    Raises:
+        Failure: whatever is wrong with the file, in one line that ends in the remedy.
+    """
+    try:
+        _inspect(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise Failure(
+            f"{path} holds more than plain weights, which could run code, so it stays closed: {remedy}"
+        ) from None
+    except Exception:  # what a damaged file makes torch raise is in no list
+        raise Failure(f"{path} is damaged or no file of weights: {remedy}") from None
+    if not isinstance(content, dict):
+        raise Failure(f"{path} is no file of this project: {remedy}")
+    return content
+
+
+def save_checkpoint(path: Path, config: Any, dataset: str, run: dict) -> None:
+    """Everything a stopped run needs to go on, and the settings and data it was made with."""
+    save_file(path, {"config": _shaping(config), "dataset": dataset, "run": run})
+
+
+def load_checkpoint(path: Path, config: Any, dataset: str) -> dict | None:
+    """The run in a checkpoint made with the same settings and data; None where there is no checkpoint yet.
+
+    Raises:
+        Failure: it cannot be read, or other settings made it: going on would mix two recipes.
+    """
+    if not path.exists():
+        return None  # stopped before the first epoch ended
+    content = load_file(path, "run without --resume")
+    if not isinstance(content.get("config"), dict) or not isinstance(content.get("run"), dict):
+        raise Failure(f"{path} is no checkpoint: run without --resume")
+    if changed := cli.changed(_shaping(config), content["config"]):
+        raise Failure(f"{path} was made with other flags: give {changed}, or leave out --resume")
+    if content.get("dataset") != dataset:
+        raise Failure(f"{path} was made with {content.get('dataset')}, this is {dataset}: give the same --data-dir")
+    return content["run"]
+
+
+def _shaping(config: Any) -> dict[str, Any]:
+    """The settings that shape the result, as plain values."""
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in PRACTICAL}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+
+
+GLOBALS = {
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+}  # beside storages, all that ours name
+
+
+def _inspect(path: Path) -> None:
+    """Look at a file before `torch.load` does.
+
+    Raises:
+        zipfile.BadZipFile: no archive, larger inside than outside, or not as it was written.
+        pickle.UnpicklingError: it calls what plain weights do not need.
+        Exception: of many kinds, where it is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+        if sum(record.file_size for record in records) > path.stat().st_size or archive.testzip():
+            raise zipfile.BadZipFile
+        for record in records:
+            if record.filename.endswith(".pkl"):
+                _must_be_plain(archive.read(record))
+
+
+def _must_be_plain(pickled: bytes) -> None:
+    for code, named, _ in pickletools.genops(pickled):
+        is_storage = str(named).startswith("torch ") and str(named).endswith("Storage")
+        if "GLOBAL" in code.name and named not in GLOBALS and not is_storage:
+            raise pickle.UnpicklingError(f"calls {named}")
+
+
+NETWORKS = {network.__name__: network for network in (MnistNet, GreekNet, FashionNet)}
+
+
+def pack(model: nn.Module) -> dict:
+    """What `unpack` needs to build the model again: plain values and copies of the weights on the CPU."""
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    return {"network": type(model).__name__, "settings": model.settings, "weights": weights}
+
+
+def unpack(content: dict) -> nn.Module:
+    """The packed model, on the CPU, in evaluation mode."""
+    model = NETWORKS[content["network"]](**content["settings"])
+    model.load_state_dict(content["weights"])
+    return model.eval()
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write the packed model, whole or not at all."""
+    save_file(path, pack(model))
+
+
+def load(
+    path: Path, network: type[nn.Module] | None, made_by: str, class_names: Sequence[str] | None = None
+) -> nn.Module:
+    """The saved model, on the CPU, in evaluation mode.
+
+    Args:
+        network: the class it must be of; None takes any of NETWORKS.
+        made_by: the script that writes such a file, for the error's next step.
+        class_names: what it must tell apart; None takes any.
+
+    Raises:
+        experiment.Failure: no such file, damaged, of another network or classes,
+            not of plain weights, or of weights that are no numbers.
+    """
+    if not path.is_file():
+        raise errors.Failure(f"no weights at {path}: run {made_by} first")
+    content = load_file(path, f"run {made_by} again")
+    held = content.get("network", "something else")
+    known = list(NETWORKS) if network is None else [network.__name__]
+    if held not in known:
+        raise errors.Failure(f"{path} holds {held}, not {' or '.join(known)}: run {made_by} again")
+    try:
+        model = unpack(content)
+        if not all(isinstance(name, str) for name in model.class_names):
+            raise TypeError("names that are no text")
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as failure:
+        reason = errors.first_line(failure)
+        raise errors.Failure(f"{path} does not fit {held} ({reason}): run {made_by} again") from None
+    if class_names is not None and list(model.class_names) != list(class_names):
+        raise errors.Failure(f"{path} tells apart other classes than {', '.join(class_names)}: run {made_by} again")
+    if not all(weight.isfinite().all() for weight in model.state_dict().values()):
+        raise errors.Failure(f"{path} holds weights that are no numbers: run {made_by} again")
+    return model

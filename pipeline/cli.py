@@ -1,0 +1,130 @@
+"""The command line: a frozen dataclass as flags, an expected failure as one line and an exit status.
+
+A script gives its dataclass and its `main` to `launch`. Exit status: 0 done, 1 it could not be done, 2 wrong usage,
+130 Ctrl-C.
+"""
+
+import argparse
+import dataclasses
+import math
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import Failure, WrongUsage, disk_trouble
+
+DATA_DIR = Path(os.environ.get("DATA_DIR") or "data")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    least: float = -math.inf,
+    most: float = math.inf,
+    alias: str = "",
+) -> Any:
+    """A dataclass field that knows how to be a flag: its help, the values it may take, a second name."""
+    metadata = {"help": help, "choices": choices, "range": (least, most), "alias": alias}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """The flags that every script has."""
+
+    seed: int = option(0, "decides the first weights and everything random", least=0, most=2**32 - 1)
+    device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda", "mps"))
+    threads: int = option(0, "CPU threads; 0 leaves the number to torch", least=0, most=1024)
+    data_dir: Path = option(DATA_DIR, "holds the data sets, or will")
+    show: bool = option(False, "open the pictures in windows at the end")
+    quiet: bool = option(False, "no progress bar")
+
+
+def configure(config: type, presets: Mapping[str, Any], **given: Any) -> Any:
+    """A `config` of its defaults, over them the preset's values, over those what is given."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    preset = presets[given.get("preset", defaults["preset"])] if presets else None
+    return config(**{**defaults, **(dataclasses.asdict(preset) if preset else {}), **given})
+
+
+def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -> Any:
+    """The command line as a `config`: one flag per field, hyphens for underscores."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.error = lambda message: _leave(f"error: {message} (--help lists the flags)", 2)
+    shown = configure(config, presets)
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    for name, field in fields.items():
+        names = ["--" + name.replace("_", "-"), *filter(None, [field.metadata["alias"]])]
+        help = field.metadata["help"].replace("%", "%%")
+        if field.type is bool:
+            parser.add_argument(*names, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help)
+            continue
+        parser.add_argument(
+            *names,
+            type=_path if field.type is Path else field.type,
+            choices=field.metadata["choices"] or None,
+            default=argparse.SUPPRESS,
+            metavar=None if field.metadata["choices"] else field.type.__name__.upper(),
+            help=f"{help} (default: {getattr(shown, name)})",
+        )
+    settings = configure(config, presets, **vars(parser.parse_args(argv)))
+    for name, field in fields.items():
+        value, (least, most) = getattr(settings, name), field.metadata["range"]
+        if isinstance(value, (int, float)) and not (least <= value <= most and math.isfinite(value)):
+            parser.error(f"--{name.replace('_', '-')} must be {_range(least, most)}, not {value}")
+    return settings
+
+
+def _path(text: str) -> Path:
+    """Path("") would be the folder where the script was started, and all below it."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: give a path")
+    return Path(text)
+
+
+def _range(least: float, most: float) -> str:
+    return f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+
+
+def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any]) -> None:
+    """Run a script: the command line to `main`, what can be expected to go wrong to one line and a status."""
+    settings = parse(config, presets, sys.modules[main.__module__].__doc__, sys.argv[1:])
+    try:
+        main(settings)
+    except KeyboardInterrupt:
+        _leave("\nstopped" + _next_step(settings), 130)
+    except WrongUsage as failure:
+        _leave(f"error: {failure}", 2)
+    except Failure as failure:
+        _leave(f"error: {failure}", 1)
+    except OSError as failure:
+        _leave(f"error: {disk_trouble(failure)}", 1)
+
+
+def _next_step(settings: Any) -> str:
+    """After Ctrl-C: the command that goes on, or begins anew."""
+    if getattr(settings, "record", None):
+        return ""  # what was recorded is there, and is not written over
+    arguments, end = sys.argv, []
+    if hasattr(settings, "resume"):
+        arguments, end = [argument for argument in sys.argv if argument != "--resume"], ["--resume"]
+    # of a study the database knows what is done
+    what = "goes on with it" if end or hasattr(settings, "study") else "begins anew"
+    return f"; this {what}:  " + shlex.join([sys.executable, *arguments, *end])
+
+
+def _leave(line: str, status: int) -> None:
+    print(line, file=sys.stderr)
+    sys.exit(status)
+
+
+def changed(now: Mapping[str, Any], then: Mapping[str, Any]) -> str:
+    """The flags that make the settings now what they were then; empty where they are the same."""
+    return " ".join(f"--{name.replace('_', '-')} {then.get(name)}" for name in now if now[name] != then.get(name))

@@ -1,0 +1,48 @@
+"""What a network takes for what: pictures and tables of its answers to examples whose classes are known."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from pipeline import files, plots
+from pipeline.datasets.datasets import Split
+from pipeline.evaluation import metrics
+
+
+def write(outputs: torch.Tensor, split: Split, names: Sequence[str], title: str, folder: Path, first: int = 9) -> float:
+    """Write predictions.png, confusion.png, mistakes.png and classes.csv; print the table.
+
+    Args:
+        outputs: (N, classes) log-probabilities, on the CPU, for the split's N examples.
+        title: what the examples are.
+        first: so many of them, from the first, go into predictions.png.
+
+    Returns:
+        accuracy in percent.
+    """
+    labels, answers = split.labels.cpu(), outputs.argmax(1)
+    captions = [
+        f"predicted {names[answer]}" + ("" if answer == label else f"\nis {names[label]}!")
+        for answer, label in zip(answers.tolist(), labels.tolist(), strict=True)
+    ]
+    columns = math.ceil(math.sqrt(min(first, len(labels))))
+    plots.save(
+        plots.pictures(split.images[:first], captions, columns, f"Predictions: {title}"), folder / "predictions.png"
+    )
+
+    counts = metrics.confusion(answers, labels, names)
+    table = metrics.per_class(counts)
+    print(f"\nPer class, {title}, in percent:\n{table.round(2).to_string(na_rep='-')}")
+    files.write_csv(folder / "classes.csv", table)
+    plots.save(plots.confusion(counts, title[:1].upper() + title[1:]), folder / "confusion.png")
+
+    wrong = (answers != labels).nonzero().flatten()
+    worst = wrong[outputs[wrong, labels[wrong]].argsort()[:25]]  # what left the truth the least probability
+    heading = f"{len(wrong):,}" if len(wrong) else "No"
+    if len(worst) < len(wrong):
+        heading = f"The {len(worst)} worst of {heading}"
+    heading += f" mistake{'s'[: len(wrong) != 1]} in {len(labels):,} {title}"
+    plots.save(plots.pictures(split.images[worst], [captions[i] for i in worst], 5, heading), folder / "mistakes.png")
+    return 100 * (len(labels) - len(wrong)) / len(labels)

@@ -1,0 +1,124 @@
+"""What happens to one frame: the box is cut out, read, drawn over, and what is wrong with the picture is said."""
+
+import contextlib
+import csv
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline import files
+from pipeline.live import frame_sources, overlay
+from pipeline.live.controls import Keys
+from pipeline.live.frame_sources import Frame
+from pipeline.live.reader import Reading, Steady
+
+COUNTED = 30  # frames that the frame rate is taken of
+ROOM = 0.15  # of the box: by so much more is read, so that a character that fills the box is whole
+ROOMY = 600  # pixels: a less high picture is shown larger, by a whole factor, or what is written would hide the box
+AGAIN = 15  # frames after which the figures shown are taken anew, so that they can be read
+
+
+class Live:
+    """One frame after the other, read and drawn."""
+
+    def __init__(self, keys: Keys, mirror: bool = False):
+        self.keys, self.mirror = keys, mirror
+        self.steady = Steady(keys.model)
+        self.frames = 0
+        self.crop = None  # (S, S, 3) uint8, what was in the box
+        self.milliseconds = 0.0  # that the last frame took
+        self._arrived = deque(maxlen=COUNTED)
+        self._rate = ""
+        self._trouble, self._black_since = "", None
+
+    def step(self, frame: Frame, trouble: str = "") -> tuple[np.ndarray, Reading]:
+        """What to show for a frame, (H, W, 3) uint8, and what was read in its box.
+
+        Args:
+            trouble: why no frame comes; then this one, the last, is not read again.
+        """
+        start = time.perf_counter()
+        if self.steady.model is not self.keys.model:
+            self.steady = Steady(self.keys.model)
+        box = overlay.box_of(frame.picture, self.keys.share)
+        self.crop = frame.picture[box].copy()  # before anything is drawn on it
+        view = frame.picture[overlay.box_of(frame.picture, min(1, (1 + ROOM) * self.keys.share))]
+        reading = self.steady.forget() if trouble else self.steady.read(view, frame.time)
+        height, width = frame.picture.shape[:2]
+        zoom = min(-(-ROOMY // height), -(-2 * ROOMY // width))
+        shown = cv2.resize(frame.picture, None, fx=zoom, fy=zoom) if zoom > 1 else frame.picture.copy()
+        shown = cv2.flip(shown, 1) if self.mirror else shown
+        x, y, width, height = reading.box
+        aside = (len(view) - len(self.crop)) // 2
+        x = len(view) - x - width if self.mirror else x
+        ink = tuple(zoom * length for length in (x - aside, y - aside, width, height))
+        trouble = trouble or self._blackness(frame)
+        self._say(trouble)
+        message = trouble or self.keys.message(time.monotonic())
+        rate = self._rate if self.keys.rate else ""
+        over = overlay.View(self.keys.title, message, rate, self.keys.help)
+        overlay.draw(shown, overlay.box_of(shown, self.keys.share), ink, reading, over)
+        self.milliseconds = 1000 * (time.perf_counter() - start)
+        self._count(frame)
+        return shown, reading
+
+    def _count(self, frame: Frame) -> None:
+        now = time.monotonic()
+        self._arrived.append(now)
+        self.frames += 1
+        if self.frames % AGAIN == 0 and len(self._arrived) > 1:
+            rate = (len(self._arrived) - 1) / max(now - self._arrived[0], 1e-6)
+            latency = 1000 * (now - frame.arrived)
+            self._rate = f"{rate:.0f} frames/s   {latency:.0f} ms late   {self.milliseconds:.1f} ms of work"
+
+    def _blackness(self, frame: Frame) -> str:
+        if not frame_sources.is_black(frame.picture):
+            self._black_since = None
+        elif self._black_since is None:
+            self._black_since = frame.time  # the first frames of many cameras are black
+        elif frame.time - self._black_since > frame_sources.SILENT:
+            return "the picture is black: is the lens covered, or the camera not allowed to this program?"
+        return ""
+
+    def _say(self, trouble: str) -> None:
+        """On the terminal, once."""
+        if trouble[:12] != self._trouble[:12]:  # the rest may count seconds
+            print(trouble or "the picture is back", flush=True)
+        self._trouble = trouble
+
+
+class Table:
+    """live.csv: a row for each frame; for each picture, where one is shown for many frames, as it is read at last."""
+
+    COLUMNS = "frame", "time", "mode", "label", "confidence", "milliseconds", "picture"
+
+    def __init__(self, file):
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._rows.writerow(self.COLUMNS)
+        self._row = None
+
+    def add(self, frame: Frame, mode: str, reading: Reading, milliseconds: float) -> None:
+        row = [frame.number, f"{frame.time:.3f}", mode, reading.label]
+        row += [f"{reading.confidence:.3f}", f"{milliseconds:.2f}", frame.name]
+        if self._row and self._row[0] != frame.number:
+            self.finish()
+        self._row = row
+
+    def finish(self) -> None:
+        """Write the row that waits."""
+        if self._row:
+            self._rows.writerow(self._row)
+        self._row = None
+
+
+@contextlib.contextmanager
+def table(path: Path) -> Iterator[Table]:
+    """A table on disk that takes its name when it is whole."""
+    with files.writing(path) as partial, open(partial, "w", newline="") as file:
+        rows = Table(file)
+        yield rows
+        rows.finish()

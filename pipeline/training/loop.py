@@ -1,0 +1,187 @@
+"""One training loop, one evaluation, one prediction, for every network of the project.
+
+`fit` is a generator: the script keeps its own `for epoch in training.fit(...)`, so printing, history, early
+stopping and saving are ordinary lines there. It leaves out validation (call `evaluate`) and files.
+"""
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from pipeline.cli import option
+from pipeline.datasets import augmentation
+from pipeline.datasets.datasets import Split
+from pipeline.errors import Failure
+from pipeline.training import batch_norm
+from pipeline.training.muon import Muon
+
+WARM_UP = 0.2  # share of a one-cycle schedule in which the learning rate rises
+FIRST = 0.002  # share of the schedule that the first step counts as done, so that it does move
+AVERAGE_DECAY, AVERAGE_EVERY = 0.98, 4  # of the averaged weights' past, kept at an update; steps between updates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train; every field is a flag of the scripts that train."""
+
+    epochs: int = option(10, "passes over the training examples", least=1)
+    batch_size: int = option(64, "examples per step", least=1)
+    optimizer: str = option("sgd", "muon orthogonalises the steps of SGD", choices=("sgd", "adam", "muon"))
+    learning_rate: float = option(0.01, "step size, at its peak where it is scheduled", least=0, alias="--lr")
+    momentum: float = option(0.9, "share of the last direction that is kept; Adam's beta1", least=0, most=1)
+    weight_decay: float = option(0.0, "pull of the weights towards 0, times the step size", least=0)
+    schedule: str = option(
+        "constant", "of the learning rate; one-cycle: up, then down to 0", choices=("constant", "one-cycle")
+    )
+    dropout: float = option(0.2, "share of a layer's outputs set to zero while training", least=0, most=0.99)
+    batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps while training", least=0)
+    norm: str = option("pooled", "what it normalises: pooled values, or all (slower)", choices=("pooled", "all"))
+    augment: float = option(0.0, "strength of the augmentation; pixels where that is shift", least=0)
+    augmentation: str = option(
+        "warp", "warp turns, stretches, shifts and bends; shift mirrors and shifts", choices=("warp", "shift")
+    )
+    decline: float = option(0.0, "weight of outliers, which no class may be sure of", least=0)
+    smoothing: float = option(0.0, "share of a label that is spread over all classes", least=0, most=0.99)
+    precision: str = option("float32", "of the layers' arithmetic while learning", choices=("float32", "bfloat16"))
+    average: float = option(0.0, "share of the steps, the last, that keep a moving average of weights", least=0, most=1)
+
+
+@dataclass
+class Epoch:
+    """What one pass over the examples gave."""
+
+    number: int  # from 1
+    examples: int  # seen since the beginning
+    loss: float  # mean over the pass, as the network learned
+    accuracy: float  # percent, likewise
+    batch_losses: list[tuple[int, float]]  # (examples seen since the beginning, mean loss of the batch)
+    model: nn.Module  # a copy to evaluate and keep: norms folded, weights averaged where the recipe says so
+    state: dict  # give it to `fit` to go on from here; save it at once, the next pass changes its tensors
+
+
+def fit(
+    model: nn.Module, train: Split, recipe: Recipe, seed: int, state: dict | None = None, quiet: bool = False
+) -> Iterator[Epoch]:
+    """Train a copy of `model` on the device that holds `train`, and yield after each pass.
+
+    Examples of label -1 are outliers, of no class: the network learns to be sure of nothing there.
+
+    What is random (order, dropout, augmentation) is drawn anew for each pass from `seed` and the pass's number, so
+    that a run resumed from an earlier `state` takes the same steps, to the bit, as one that was never stopped.
+    """
+    device = train.labels.device
+    known = max(1, (train.labels >= 0).sum().item())
+    model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
+    batch_norm.add_norms(model, recipe.batch_norm, recipe.norm)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
+    optimizer = _optimizer(model, recipe)
+    if state is not None:
+        try:
+            model.load_state_dict(state["model"])
+            averaged.load_state_dict(state["averaged"])
+            optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError):
+            raise Failure("the checkpoint is of another network or optimizer: run without --resume") from None
+    first = 0 if state is None else state["epoch"]
+    steps = math.ceil(len(train) / recipe.batch_size)  # of one epoch
+
+    with tqdm(
+        total=recipe.epochs * steps, initial=first * steps, unit=" batches", leave=False, disable=quiet or None
+    ) as bar:
+        for epoch in range(first, recipe.epochs):
+            torch.manual_seed(1_000_003 * seed + epoch)
+            batches = torch.randperm(len(train), device=device).split(recipe.batch_size)
+            losses = []
+            right = torch.zeros((), dtype=torch.int64, device=device)
+            for i, batch in enumerate(batches, start=epoch * steps):
+                done = i / (recipe.epochs * steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(recipe, done)
+                images, labels = train.images[batch], train.labels[batch]
+                if recipe.augment:
+                    images = augmentation.KINDS[recipe.augmentation](images, recipe.augment)
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                    log_probabilities = model(images).float()
+                loss, outlier_loss = _losses(log_probabilities, labels)
+                learned = loss + recipe.decline * outlier_loss
+                if recipe.smoothing:  # Szegedy et al., "Rethinking the Inception architecture", 2016
+                    learned = torch.lerp(learned, -log_probabilities.mean(), recipe.smoothing)
+                optimizer.zero_grad()
+                learned.backward()
+                optimizer.step()
+                if done >= 1 - recipe.average and i % AVERAGE_EVERY == 0:
+                    averaged.update_parameters(model)
+                losses.append(loss.detach() * len(batch))  # on the device: to read a number back would make it wait
+                right += (log_probabilities.argmax(1) == labels).sum()
+                bar.update()
+            bar.clear()  # so that the script can print
+            losses = torch.stack(losses).tolist()
+            sizes = [len(batch) for batch in batches]
+            seen = [epoch * len(train) + size for size in itertools.accumulate(sizes)]
+            yield Epoch(
+                number=epoch + 1,
+                examples=seen[-1],
+                loss=sum(losses) / len(train),
+                accuracy=100 * right.item() / known,
+                batch_losses=[(at, loss / size) for at, loss, size in zip(seen, losses, sizes, strict=True)],
+                model=_finished(averaged.module if averaged.n_averaged else model),
+                state={
+                    "epoch": epoch + 1,
+                    "model": model.state_dict(),
+                    "averaged": averaged.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                },
+            )
+
+
+def _losses(log_probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean negative log-likelihood of the examples; of outliers, of the event that the likeliest class is wrong.
+
+    Both are per example of a known class, so that a batch with few outliers does not make more of them.
+    """
+    known = (labels >= 0).sum().clamp(min=1)
+    likelihood = F.nll_loss(log_probabilities, labels, ignore_index=-1, reduction="sum") / known
+    greatest = log_probabilities.amax(1).exp().clamp(max=1 - 1e-6)  # or the logarithm would be infinite
+    return likelihood, -(torch.log1p(-greatest) * (labels < 0)).sum() / known
+
+
+def learning_rate(recipe: Recipe, done: float) -> float:
+    """The learning rate after a share `done`, 0 to 1, of all steps.
+
+    One cycle, after Smith and Topin, "Super-convergence", 2018: a straight rise, then a straight fall to 0.
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * min((done + FIRST) / WARM_UP, (1 - done) / (1 - WARM_UP))
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    settings = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "adam":
+        betas = recipe.momentum, 0.999
+        return torch.optim.Adam(learned, betas=betas, decoupled_weight_decay=True, fused=True, **settings)
+    return {"sgd": torch.optim.SGD, "muon": Muon}[recipe.optimizer](learned, momentum=recipe.momentum, **settings)
+
+
+def _finished(model: nn.Module) -> nn.Module:
+    """A copy as it is to be used: in evaluation mode, without the norms."""
+    model = copy.deepcopy(model).eval()
+    batch_norm.fold_norms(model)
+    return model
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Does the device multiply bfloat16 in hardware? Elsewhere it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # which torch 2.11 has not
+    return device.type == "cpu" and capabilities().get("avx512_bf16", False)

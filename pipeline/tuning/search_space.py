@@ -1,0 +1,116 @@
+"""The report's grid of networks for clothes, and how one of them is trained, epoch by epoch.
+
+Configurations that differ in their epochs alone are a family: at a constant learning rate a run of 20 epochs passes
+through those of 5, 10 and 15, to the bit, so one run answers for all. What databases, processes and pictures need
+stands in ledger.py, crew.py and charts.py.
+"""
+
+import itertools
+import math
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from pipeline.cli import option
+from pipeline.errors import Failure
+
+DIMENSIONS = ("conv_layers", "linear_layers", "dropout", "hidden_units", "batch_size", "epochs", "learning_rate")
+EPOCHS = 5  # the grid's step
+LEARNING_RATES = {"adam": [0.01, 0.001, 0.0001], "muon": [0.06, 0.03, 0.015]}
+MOST = 1_000_000  # combinations of a grid
+
+Configuration = dict[str, Any]  # a value for each of `dimensions`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the results of a study depend on, and nothing else; every field is a flag."""
+
+    max_conv_layers: int = option(3, "greatest number of convolutions; from 1", least=1, most=4)
+    max_linear_layers: int = option(3, "greatest number of linear layers; from 1", least=1, most=10)
+    max_dropout: float = option(0.3, "greatest share dropped; from 0.1 in steps of 0.1", least=0.1, most=0.9)
+    max_hidden_units: int = option(
+        128, "greatest width of the linear layers; from 64 in steps of 64", least=64, most=2**16
+    )
+    max_batch_size: int = option(64, "most examples per step; from 32 in steps of 32", least=32, most=50_000)
+    max_epochs: int = option(20, "most passes over the training pictures; from 5 in steps of 5", least=5, most=10_000)
+    sampler: str = option(
+        "random", "random: without repetition; grid: all, in order; tpe: near what was good so far",
+        choices=("grid", "random", "tpe"),
+    )  # fmt: skip
+    pruner: str = option("none", "hyperband ends trials that lag behind", choices=("none", "hyperband"))
+    optimizer: str = option("adam", "the report's is adam; muon makes its steps orthogonal", choices=("adam", "muon"))
+    schedule: str = option("constant", "of the learning rate, as in training", choices=("constant", "one-cycle"))
+    batch_norm: int = option(
+        0, "convolutions, from the last, that batch normalisation helps in training", least=0, most=4
+    )
+    precision: str = option(
+        "auto", "of the arithmetic; auto: bfloat16 where the processor has it", choices=("auto", "float32", "bfloat16")
+    )
+    pictures: int = option(0, "learn from so many only, rank by a quarter of that; 0: all", least=0, most=50_000)
+    seed: int = option(0, "decides the sample, the first weights and everything random", least=0, most=2**32 - 1)
+
+
+def dimensions(settings: Settings) -> dict[str, list]:
+    """The values of each dimension, in the report's order; a numeric one goes in steps of its least value."""
+    return {
+        "conv_layers": list(range(1, settings.max_conv_layers + 1)),
+        "linear_layers": list(range(1, settings.max_linear_layers + 1)),
+        "dropout": [step / 10 for step in range(1, math.floor(settings.max_dropout * 10 + 1e-6) + 1)],
+        "hidden_units": list(range(64, settings.max_hidden_units + 1, 64)),
+        "batch_size": list(range(32, settings.max_batch_size + 1, 32)),
+        "epochs": list(range(EPOCHS, settings.max_epochs + 1, EPOCHS)),
+        "learning_rate": LEARNING_RATES[settings.optimizer],
+    }
+
+
+def distributions(settings: Settings) -> dict[str, BaseDistribution]:
+    """What each dimension is to Optuna; each but the learning rate goes in steps of its least value."""
+    kinds = {}
+    for name, values in dimensions(settings).items():
+        if name == "learning_rate":
+            kinds[name] = CategoricalDistribution(values)
+        else:
+            kind = FloatDistribution if isinstance(values[0], float) else IntDistribution
+            kinds[name] = kind(values[0], values[-1], step=values[0])
+    return kinds
+
+
+def grid(settings: Settings) -> list[Configuration]:
+    """Every combination, the last dimension fastest.
+
+    Raises:
+        Failure: there are so many that they would not fit into memory.
+    """
+    values = dimensions(settings)
+    count = math.prod(map(len, values.values()))
+    if count > MOST:
+        raise Failure(f"{count:,} combinations are too many, {MOST:,} can be: lower one of the --max- flags")
+    return [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
+
+
+def plan(settings: Settings, trials: int) -> list[Configuration | None]:
+    """The configuration of each trial; None where the sampler is to choose it when its turn comes.
+
+    A greater `trials` continues a smaller one, so that a study can be prolonged.
+    """
+    if settings.sampler == "tpe":
+        return [None] * trials
+    combinations = grid(settings)
+    if settings.sampler == "random":
+        random.Random(settings.seed).shuffle(combinations)
+        return combinations[:trials]
+    return combinations
+
+
+def family(configuration: Configuration, settings: Settings) -> tuple:
+    """What two configurations have in common if one run can answer for both.
+
+    With one linear layer there are no hidden units: those of 64 and 128 are one network.
+    """
+    ignored = {"epochs"} if settings.schedule == "constant" else set()
+    if configuration["linear_layers"] == 1:
+        ignored.add("hidden_units")
+    return tuple((name, value) for name, value in configuration.items() if name not in ignored)

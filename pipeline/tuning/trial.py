@@ -1,0 +1,140 @@
+"""One configuration of the search: its network, its recipe, its training epoch by epoch, the time that it takes."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import models
+from pipeline import checkpoints, errors
+from pipeline.datasets import datasets
+from pipeline.datasets.datasets import Data, Split
+from pipeline.evaluation import metrics
+from pipeline.training import loop
+from pipeline.training.loop import Recipe
+from pipeline.tuning.search_space import EPOCHS, Configuration, Settings, family, plan
+
+MOMENTUM = {"adam": 0.9, "muon": 0.85}
+
+
+def network(configuration: Configuration) -> models.FashionNet:
+    """As large as the configuration says, with random weights."""
+    names = ("conv_layers", "linear_layers", "hidden_units", "dropout")
+    return models.FashionNet(**{name: configuration[name] for name in names})
+
+
+def recipe(configuration: Configuration, settings: Settings, device: torch.device) -> Recipe:
+    """How it is trained: as in the report, unless the settings go beyond it."""
+    return Recipe(
+        **{name: configuration[name] for name in ("epochs", "batch_size", "learning_rate", "dropout")},
+        optimizer=settings.optimizer,
+        momentum=MOMENTUM[settings.optimizer],
+        schedule=settings.schedule,
+        batch_norm=settings.batch_norm,
+        precision=precision(settings, device),
+    )
+
+
+def precision(settings: Settings, device: torch.device) -> str:
+    """What `auto` means on this device."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bfloat16" if loop.has_bfloat16(device) else "float32"
+
+
+def data(settings: Settings, data_dir: Path) -> Data:
+    """Fashion-MNIST, or the first part of it, whose name says so."""
+    whole = datasets.fashion(data_dir)
+    if not settings.pictures:
+        return whole
+    train, valid = (
+        Split(split.images[:count], split.labels[:count])
+        for split, count in ((whole.train, settings.pictures), (whole.valid, max(1, settings.pictures // 4)))
+    )
+    return Data(f"{whole.name} ({len(train):,} to learn from)", train, valid, whole.test)
+
+
+def learn(configuration: Configuration, settings: Settings, data: Data, folder: Path) -> Iterator[dict]:
+    """Train one configuration and yield a row after each epoch, the first ones from its family's file if it has any.
+
+    A row has epoch, valid_accuracy and test_accuracy in percent, and seconds since the first epoch began, breaks
+    between runs left out. The test split is read only every EPOCHS epochs, where a configuration of the grid may end;
+    elsewhere test_accuracy is None.
+
+    Args:
+        folder: for the families' files: rows, and the state to go on from, written after each epoch.
+
+    Raises:
+        Failure: the loss is infinite or NaN.
+    """
+    asked = recipe(configuration, settings, data.train.labels.device)
+    made_with = {"family": family(configuration, settings), "seed": settings.seed, "data": data.name}
+    made_with |= {"optimizer": asked.optimizer, "schedule": asked.schedule, "batch_norm": asked.batch_norm}
+    made_with |= {"precision": asked.precision}
+    path = folder / f"{hashlib.sha256(repr(made_with).encode()).hexdigest()[:20]}.pt"
+    rows, state = _recall(path, made_with)
+    if state is None and len(rows) < asked.epochs:
+        rows = []  # the state was let go, nothing can go on from it
+    yield from rows[: asked.epochs]
+    if len(rows) >= asked.epochs:
+        return
+    torch.manual_seed(settings.seed)
+    before, start = rows[-1]["seconds"] if rows else 0.0, time.perf_counter()
+    for epoch in loop.fit(network(configuration), data.train, asked, settings.seed, state, quiet=True):
+        row = {"epoch": epoch.number, "valid_accuracy": metrics.evaluate(epoch.model, data.valid).accuracy}
+        may_end = epoch.number % EPOCHS == 0
+        row["test_accuracy"] = metrics.evaluate(epoch.model, data.test).accuracy if may_end else None
+        before = row["seconds"] = before + time.perf_counter() - start
+        rows = [*rows, row]
+        go_on = settings.sampler == "tpe" or epoch.number < asked.epochs  # a plan trains the longest of a family
+        state = epoch.state if go_on and epoch.number < settings.max_epochs else None  # it is up to 13 MB
+        checkpoints.save_file(path, {"made_with": made_with, "rows": rows, "state": state})
+        yield row
+        start = time.perf_counter()
+
+
+def seconds_per_epoch(configuration: Configuration, settings: Settings, data: Data) -> float:
+    """Measured on a few steps, and on 1,000 pictures for what is evaluated after each epoch, on this thread."""
+    asked = recipe(configuration | {"epochs": 3}, settings, data.train.labels.device)
+    few = Split(data.train.images[: 8 * asked.batch_size], data.train.labels[: 8 * asked.batch_size])
+    times, start = [], time.perf_counter()
+    model = network(configuration)
+    for _ in loop.fit(model, few, asked, settings.seed, quiet=True):
+        times.append((time.perf_counter() - start) / len(few))
+        start = time.perf_counter()
+    metrics.evaluate(model.to(data.test.labels.device), Split(data.test.images[:1000], data.test.labels[:1000]))
+    evaluated = (time.perf_counter() - start) / min(1000, len(data.test))
+    return min(times) * len(data.train) + evaluated * (len(data.valid) + len(data.test) / EPOCHS)
+
+
+def estimate(settings: Settings, trials: int, data: Data) -> tuple[int, int, float]:
+    """Epochs of the plan one by one, epochs where one run serves a family, and the seconds of those on one thread.
+
+    Where the sampler is to choose, the first configurations of the random order stand for what it will.
+    """
+    chosen = [one for one in plan(settings, trials) if one] or plan(replace(settings, sampler="random"), trials)
+    longest, measured, total = {}, {}, 0.0
+    for one in chosen:
+        key = family(one, settings)
+        longest[key] = max(longest.get(key, one), one, key=lambda each: each["epochs"])
+    for one in longest.values():
+        shape = tuple(one[name] for name in ("conv_layers", "linear_layers", "hidden_units", "batch_size"))
+        if shape not in measured:
+            measured[shape] = seconds_per_epoch(one, settings, data)
+        total += one["epochs"] * measured[shape]
+    epochs = [sum(one["epochs"] for one in group) for group in (chosen, longest.values())]
+    return *epochs, total
+
+
+def _recall(path: Path, made_with: dict) -> tuple[list[dict], dict | None]:
+    """Rows and state in a family's file; nothing where it is absent, damaged, or of another family."""
+    if not path.exists():
+        return [], None
+    try:
+        content = checkpoints.load_file(path, "it is made anew")
+    except errors.Failure:
+        return [], None  # begun anew, it costs time and nothing else
+    return (content["rows"], content["state"]) if content.get("made_with") == made_with else ([], None)

@@ -1,0 +1,156 @@
+"""Worker processes of one thread each, which train what a study has to train; the parent alone speaks to the database.
+
+A worker gets a job, sends a row after each epoch and hears whether to go on. One that dies is replaced, and its job
+goes on from the family's file; one whose parent dies ends at its next row.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing import connection
+from pathlib import Path
+
+import torch
+from optuna.trial import FrozenTrial
+from tqdm import tqdm
+
+from pipeline import errors, runtime
+from pipeline.errors import Failure
+from pipeline.tuning import claims, study, trial
+from pipeline.tuning.search_space import Settings
+from pipeline.tuning.study import Job, Ledger
+
+DEATHS = 3  # of workers at one job, after which the job is to blame
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Worker:
+    """A process and what it is at."""
+
+    def __init__(self, *task):
+        context = multiprocessing.get_context("spawn")
+        self.job, self.is_free = None, False  # not free before it has said so
+        self.pipe, far = context.Pipe()
+        self.process = context.Process(target=work, args=(far, *task), daemon=True)
+        self.process.start()
+        far.close()  # or the death of the process would not end the pipe
+
+    def give(self, job: Job) -> None:
+        self.job, self.is_free = job, False
+        with contextlib.suppress(ConnectionError):  # it died; the next listening says so
+            self.pipe.send(job.configuration)
+
+    def answer(self, go_on: bool) -> None:
+        with contextlib.suppress(ConnectionError):  # it died; the next listening says so
+            self.pipe.send(go_on)
+
+    def listen(self) -> tuple:
+        """(kind, content) of what the worker says; 'died' if it can say nothing any more."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, ConnectionError):
+            self.process.join()
+            return "died", self.process.exitcode
+
+    def end(self) -> None:
+        self.pipe.close()  # which ends one that listens
+        if not self.is_free:
+            self.process.terminate()
+        self.process.join()
+
+
+def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder: Path, device: torch.device) -> None:
+    """What a worker does all its life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too, but the parent decides
+    runtime.hasten()
+    torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its default is a semaphore, which a process that is ended leaves behind
+    try:
+        data = trial.data(settings, data_dir).to(device)
+        while True:
+            pipe.send(("free", None))
+            configuration = pipe.recv()
+            try:
+                for row in trial.learn(configuration, settings, data, folder):
+                    pipe.send(("row", row))
+                    if not pipe.recv():
+                        break
+            except (Failure, torch.OutOfMemoryError) as failure:
+                pipe.send(("failed", str(failure).splitlines()[0]))
+    except (ConnectionError, EOFError):
+        pass  # the parent is gone
+    except Failure as failure:
+        pipe.send(("broken", str(failure)))
+    except OSError as failure:
+        pipe.send(("broken", errors.disk_trouble(failure)))
+
+
+def run(book: Ledger, count: int, *task) -> Iterator[tuple[dict | None, list[FrozenTrial]]]:
+    """Let `count` workers do what is left of the study, other machines' share excepted.
+
+    Yields:
+        after each epoch, and after a failure, the epoch's row or None, and the trials that ended with it.
+
+    Raises:
+        Failure: a worker cannot do its work, whatever the configuration.
+    """
+    jobs = sum(any(map(study.is_open, members)) for members in book.families())
+    workers = [Worker(*task) for _ in range(min(count, jobs))]
+    deaths: dict[str, int] = {}
+    beaten = time.monotonic()
+    try:
+        while True:
+            for worker in workers:
+                if worker.is_free and (job := worker.job or book.take()):
+                    worker.give(job)
+            busy = {worker.pipe: worker for worker in workers if not worker.is_free}
+            if not busy:
+                if not any(map(study.is_open, book.trials())):
+                    return
+                time.sleep(claims.BEAT)  # what is left is at work elsewhere
+                continue
+            for pipe in connection.wait(list(busy), timeout=claims.BEAT):
+                worker = busy[pipe]
+                kind, content = worker.listen()
+                if kind == "row":
+                    ended = book.record(worker.job, content)
+                    yield content, ended
+                    go_on = bool(worker.job.trials)
+                    worker.answer(go_on)
+                    worker.job = worker.job if go_on else None
+                elif kind == "free":
+                    worker.is_free = True
+                elif kind == "failed":
+                    yield None, book.fail(worker.job, content)
+                    worker.job = None
+                elif kind == "broken":
+                    raise Failure(content)
+                else:
+                    job = worker.job
+                    what = f"trial {job.number}" if job else "the search"
+                    deaths[what] = deaths.get(what, 0) + 1
+                    workers[workers.index(worker)] = worker = Worker(*task)
+                    worker.job = job
+                    if deaths[what] < DEATHS:
+                        tqdm.write(f"a worker died (exit code {content}): another goes on with {what}")
+                        continue
+                    reason = f"its worker died {DEATHS} times (exit code {content}): too little memory?"
+                    if job is None:
+                        raise Failure(f"{reason} use fewer --workers")
+                    yield None, book.fail(job, reason)
+                    worker.job = None
+            if time.monotonic() - beaten > claims.BEAT:
+                book.beat()
+                beaten = time.monotonic()
+    finally:
+        for worker in workers:
+            worker.end()
+        book.release()

@@ -26,9 +26,12 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from pipeline import cli, errors, files, plots, runtime
-from pipeline.cli import option
+from pipeline import cli, files, plots, runtime
+from pipeline.cli import run_option
 from pipeline.datasets import datasets
+from pipeline.errors import WrongUsage
+from pipeline.evaluation import classification_report
+from pipeline.evaluation.metrics import predict
 from pipeline.tuning import best_model, charts, search_space, study
 from pipeline.tuning import trial as trial_module
 from pipeline.tuning.search_space import Settings
@@ -39,14 +42,14 @@ from pipeline.tuning.workers import cores, run
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings, cli.Common):
-    preset: str = option("report", "any flag overrides it; defaults shown are of report", choices=("report", "cheap"))
-    trials: int = option(75, "over all workers, machines and restarts; the grid sampler takes every one", least=1)
-    study: str = option("fashion", "the name of the study in the database")
-    storage: str = option("", "the database's URL; without it study.db in the output folder")
-    workers: int = option(0, "processes of one thread each; 0: one per core", least=0, most=1024)
-    dry_run: bool = option(False, "print the grid and an estimate, train nothing")
-    champion: bool = option(False, "train the best shape found in any study, or the default one, by the best recipe")
-    output_dir: Path = option(Path("outputs/fashion_grid_search"), "where the files go")
+    preset: str = run_option("report", "flags override it; defaults shown are of report", choices=("report", "cheap"))
+    trials: int = run_option(75, "over all workers, machines and restarts; the grid sampler takes every one", least=1)
+    study: str = run_option("fashion", "the name of the study in the database")
+    storage: str = run_option("", "the database's URL; without it study.db in the output folder")
+    workers: int = run_option(0, "processes of one thread each; 0: one per core", least=0, most=1024)
+    dry_run: bool = run_option(False, "print the grid and an estimate, train nothing")
+    champion: bool = run_option(False, "train the best shape found in any study, or the default one, the best way")
+    output_dir: Path = run_option(Path("outputs/fashion_grid_search"), "where the files go")
 
 
 PRESETS = {
@@ -61,27 +64,37 @@ PRESETS = {
 def main(config: Config) -> pd.DataFrame | dict | None:
     """Task 4 of the report: search, or train the champion; returns the results, or the champion's metrics."""
     if config.champion and config.dry_run:
-        raise errors.WrongUsage("--dry-run is of the search: give it without --champion")
+        raise WrongUsage("--dry-run cannot be combined with --champion")
     device, folder = runtime.begin(config)
     plots.begin(config.show)
     settings = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
-    results = (crown if config.champion else try_all)(config, settings, device, folder)
+    results = (train_best if config.champion else search)(config, settings, device, folder)
     if results is not None:
+        files.write_json(folder / "config.json", config)
         print(f"\neverything is in {folder}/")
         if config.show:
             plots.show()
     return results
 
 
-def crown(config: Config, settings: Settings, device: torch.device, folder: Path) -> dict:
+def train_best(config: Config, settings: Settings, device: torch.device, folder: Path) -> dict:
     """Train the shape that did best in all studies of the database that learned from as many pictures."""
-    url, data = database(config, folder), clothes(config, settings)
+    url, data = database(config, folder), clothes(config, settings).to(device)
     searched = bool(config.storage) or (folder / "study.db").exists()
     best = study.best(url, settings.pictures) if searched else None
-    return best_model.train(config, precision(settings, device), best, data.to(device), folder)
+    run = best_model.prepare(config, precision(settings, device), best, data, folder)
+    for epoch in run:
+        print(f"{data.name}, epoch {epoch.number}/{run.config.epochs}: {epoch}")
+    model = run.best_model()
+    mirrored = best_model.mirrored_accuracy(model, data.test)
+    metrics = run.finish(mirrored_test_accuracy=mirrored)
+    outputs = predict(model, data.test.images).cpu()
+    classification_report.write(outputs, data.test, model.class_names, f"test pictures of {data.name}", folder)
+    print(f"{data.name}: {metrics['test_accuracy']:.2f} % right, {mirrored:.2f} by the mean of a mirrored view too")
+    return metrics
 
 
-def try_all(config: Config, settings: Settings, device: torch.device, folder: Path) -> pd.DataFrame | None:
+def search(config: Config, settings: Settings, device: torch.device, folder: Path) -> pd.DataFrame | None:
     """Do whatever of the study is not done yet, here or elsewhere; then the table, and pictures of it."""
     # the grid, as the report prints it
     print("The grid:")

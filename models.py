@@ -127,18 +127,12 @@ def _pool(x: torch.Tensor, norm: nn.Module | None) -> torch.Tensor:
     return F.relu(x if norm is None else norm(x))
 
 
-def replace_head(model: nn.Module, class_names: Sequence[str], unfreeze: int = 0, dropout: float = 0.0) -> nn.Module:
-    """The same network for other classes: a copy that is frozen but for its last layer, which knows nothing yet.
-
-    Args:
-        unfreeze: layers before the last, counted from it, that go on learning.
-    """
+def replace_head(model: nn.Module, class_names: Sequence[str], dropout: float = 0.0) -> nn.Module:
+    """The same network for other classes: a copy of its weights, but for the last layer, whose weights are random."""
     new = type(model)(**model.settings | {"class_names": list(class_names), "dropout": dropout})
-    *body, head = (name for name, layer in new.named_children() if any(True for _ in layer.parameters()))
+    *_, head = (name for name, layer in new.named_children() if any(True for _ in layer.parameters()))
     known = {name: weight for name, weight in model.state_dict().items() if not name.startswith(f"{head}.")}
     new.load_state_dict(known, strict=False)
-    for name in body[: max(0, len(body) - unfreeze)]:
-        new.get_submodule(name).requires_grad_(False)
     return new
 
 

@@ -21,14 +21,14 @@ import numpy as np
 import torchinfo
 
 import models
-from pipeline import checkpoints, cli, plots, runtime
-from pipeline.cli import option
+from pipeline import checkpoints, cli, files, plots, runtime
+from pipeline.cli import option, run_option
 from pipeline.datasets import datasets, outliers, synthetic
 from pipeline.datasets.handwriting_folder import read_folder
 from pipeline.evaluation import classification_report, handwriting
 from pipeline.evaluation.metrics import predict
-from pipeline.training import run
 from pipeline.training.loop import Recipe
+from pipeline.training.run import TrainingRun
 
 DRAWN = 0.7  # digits drawn in rare hands, for each outlier
 
@@ -47,13 +47,13 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Config(cli.Common, Recipe):
-    preset: str = option("best", "a recipe; any flag overrides it; defaults shown are of best", choices=tuple(PRESETS))
+    preset: str = run_option("best", "a recipe; flags override it; defaults shown are of best", choices=tuple(PRESETS))
     dataset: str = option("auto", "auto draws digits where MNIST cannot be had", choices=("auto", "mnist", "synthetic"))
-    handwritten: Path = option(Path("handwritten/digits"), "your own digits: a picture, a folder, a sheet of many")
+    handwritten: Path = run_option(Path("handwritten/digits"), "your own digits: a picture, a folder, a sheet of many")
     outliers: int = option(10_000, "pictures of no digit among the training ones, if --decline is above 0", least=0)
-    output_dir: Path = option(Path("outputs/train_mnist"), "where the files go")
-    resume: bool = option(False, "go on with a run that was stopped, given the same flags")
-    skip_training: bool = option(False, "load the saved weights and do everything after training")
+    output_dir: Path = run_option(Path("outputs/train_mnist"), "where the files go")
+    resume: bool = run_option(False, "go on with a run that was stopped, given the same flags")
+    skip_training: bool = run_option(False, "load the saved weights and do everything after training")
 
 
 def main(config: Config) -> dict:
@@ -76,7 +76,13 @@ def main(config: Config) -> dict:
     plots.save(plots.network(model, "The digit network"), folder / "network.png")
 
     # C and D: train; the epoch of least validation loss is kept in model.pt
-    metrics = {} if config.skip_training else train(config, model.to(device), data, folder)
+    if not config.skip_training:
+        add_outliers(config, data)
+        run = TrainingRun(config, model.to(device), data, folder)
+        for epoch in run:
+            print(f"{name}, epoch {epoch.number}/{config.epochs}: {epoch}")
+        metrics = run.finish()
+        files.write_json(folder / "config.json", config)
 
     # E: the weights loaded afresh answer the test pictures, the first nine in full
     model = checkpoints.load(folder / "model.pt", models.MnistNet, "train_mnist.py", models.DIGITS).to(device)
@@ -89,14 +95,16 @@ def main(config: Config) -> dict:
     # F: people's own handwriting, read before any work so that what is wrong there is said at once
     if photos:
         handwriting.evaluate(model, *photos, folder)
+    if config.skip_training:
+        metrics = {"test_accuracy": accuracy}
     print(f"\n{name}: {accuracy:.2f} % of the test pictures are right; everything is in {folder}/")
     if config.show:
         plots.show()
     return metrics
 
 
-def train(config: Config, model: models.MnistNet, data: datasets.Data, folder: Path) -> dict:
-    """Fit the network; where the recipe declines, with drawn digits and outliers among the training pictures.
+def add_outliers(config: Config, data: datasets.Data) -> None:
+    """Where the recipe declines, put drawn digits and outliers, which are of no class, among the training pictures.
 
     Most outliers are drawn: without drawn digits the network would learn that what is drawn is none.
     """
@@ -106,7 +114,6 @@ def train(config: Config, model: models.MnistNet, data: datasets.Data, folder: P
         drawn, labels = synthetic.digits(round(DRAWN * config.outliers), config.seed, rare=True)
         labels = np.concatenate([np.full(len(strange), -1), labels])
         data.train = datasets.add(data.train, np.concatenate([strange, drawn]), labels)
-    return run.take(config, model, data, folder)
 
 
 if __name__ == "__main__":

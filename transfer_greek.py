@@ -9,27 +9,70 @@
 It needs the weights that train_mnist.py leaves. Writes to outputs/transfer_greek/: training.png (letters it learns
 from), network.png, losses.png, accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv,
 handwritten.png and handwritten.csv (each letter, what the network saw of it, its answer), model.pt (the weights and the
-names of the classes), checkpoint.pt (for --resume), config.json, history.csv, losses.csv, metrics.json; comparison.csv
-with --compare 5.
+names of the classes), checkpoint.pt (for --resume), config.json, history.csv, losses.csv, metrics.json.
 """
 
 import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
 
 # isort: split
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import greek
 import models
-from pipeline import cli, plots, runtime
-from pipeline.cli import option
+from pipeline import checkpoints, cli, files, plots, runtime
+from pipeline.cli import option, run_option
 from pipeline.datasets import letters
+from pipeline.datasets.datasets import Data
 from pipeline.errors import WrongUsage
+from pipeline.evaluation import letter_test
+from pipeline.evaluation.metrics import evaluate
+from pipeline.training.loop import Recipe
+from pipeline.training.run import TrainingRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRecipe(letters.Mixture, Recipe):
+    """How to train, on how many letters, and how much of the digit network may change."""
+
+    unfreeze: int = option(0, "layers before the new one that learn too, counted from it", least=0, most=3)
+
+
+PRESETS = {
+    "best": TransferRecipe(
+        epochs=10, batch_size=128, optimizer="muon", learning_rate=0.05, momentum=0.85, schedule="one-cycle",
+        dropout=0.0, augment=1.0, average=0.5, decline=0.3, smoothing=0.02, drawn=2000, copies=40,
+        wear=0.8, unfreeze=1,
+    ),
+    "classic": TransferRecipe(
+        epochs=50, batch_size=16, optimizer="sgd", learning_rate=0.001, momentum=0.7, dropout=0.0
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Config(greek.Lesson, greek.TransferRecipe):
-    output_dir: Path = option(Path("outputs/transfer_greek"), "where the files go")
+class Config(cli.Common, TransferRecipe):
+    preset: str = run_option("best", "a recipe; flags override it; defaults shown are of best", choices=tuple(PRESETS))
+    letters: str = option("three", "alpha, beta, gamma, or all 24 lower-case letters", choices=("three", "all"))
+    greek_train: Path = option(None, "a folder for each letter to learn; without it data/greek_train, else drawn ones")
+    handwritten: Path = run_option(Path("handwritten/greek"), "the letters to test on; their folders are their labels")
+    digits: Path = option(Path("outputs/train_mnist/model.pt"), "the digit network that transfer begins from")
+    output_dir: Path = run_option(Path("outputs/transfer_greek"), "where the files go")
+    resume: bool = run_option(False, "go on with a run that was stopped, given the same flags")
+    skip_training: bool = run_option(False, "load the saved network and do everything after training")
+
+
+def transfer(digits: Path, class_names: Sequence[str], unfreeze: int, dropout: float = 0.0) -> models.MnistNet:
+    """The digit network with a new last layer; all is frozen but that and the `unfreeze` layers before it."""
+    digit_network = checkpoints.load(digits, models.MnistNet, "train_mnist.py", models.DIGITS)
+    model = models.replace_head(digit_network, class_names, dropout)
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    layers = [model.conv1, model.conv2, model.fc1, model.fc2]  # fc2 is the new one
+    for layer in layers[-1 - unfreeze :]:
+        for parameter in layer.parameters():
+            parameter.requires_grad = True
+    return model
 
 
 def main(config: Config) -> dict:
@@ -39,16 +82,46 @@ def main(config: Config) -> dict:
     if config.batch_norm:
         raise WrongUsage("batch normalisation would change what is frozen: leave out --batch-norm")
 
-    # the digit network with another last layer
-    source = letters.find(config.greek_train, config.data_dir, config.letters == "all")
+    # The network: the digits' features, a new last layer.
     if config.skip_training:
-        return greek.lesson(config, source, models.MnistNet, None, device, folder)
-    model = greek.transfer(config.digits, source.names, config.unfreeze, config.dropout)
-    for name, parameter in model.named_parameters():
-        print(f"{name:14}{parameter.numel():7,} parameters  {'learn' if parameter.requires_grad else 'frozen'}")
+        model = checkpoints.load(folder / "model.pt", models.MnistNet, "transfer_greek.py")
+        source = letters.Source(model.class_names)
+    else:
+        source = letters.find(config.greek_train, config.data_dir, config.letters == "all")
+        model = transfer(config.digits, source.names, config.unfreeze, config.dropout)
+        for name, parameter in model.named_parameters():
+            print(f"{name:14}{parameter.numel():7,} parameters  {'learn' if parameter.requires_grad else 'frozen'}")
     plots.save(plots.network(model, "The digit network, its last layer for Greek"), folder / "network.png")
-    return greek.lesson(config, source, models.MnistNet, model, device, folder)
+
+    # The letters to learn, and others to be tested on.
+    name = source.describe(config.drawn)
+    if config.skip_training:
+        valid = letters.drawn(source, config.seed, config.wear)
+    else:
+        train, valid = letters.mix(source, config, config.seed, with_outliers=config.decline > 0)
+        print(f"{name}: {letters.describe(train, source.names)} to learn from")
+        picture = plots.examples(train.images, train.labels, source.names, 50, f"To learn from: {name}")
+        plots.save(picture, folder / "training.png")
+    test = letter_test.read(config.handwritten, Config.handwritten, source, valid)
+
+    # Train; the epoch of least validation loss is kept in model.pt.
+    if not config.skip_training:
+        run = TrainingRun(config, model.to(device), Data(name, train, valid, test.split).to(device), folder)
+        for epoch in run:
+            print(f"{name}, epoch {epoch.number}/{config.epochs}: {epoch}")
+        metrics = run.finish()
+        files.write_json(folder / "config.json", config)
+        model = run.best_model()
+
+    # What it answers to people's letters.
+    letter_test.report(model.to(device), test, folder)
+    if config.skip_training:
+        metrics = {"test_accuracy": evaluate(model, test.split.to(device)).accuracy if test.split else None}
+    print(f"everything is in {folder}/")
+    if config.show:
+        plots.show()
+    return metrics
 
 
 if __name__ == "__main__":
-    cli.launch(main, Config, greek.TRANSFER)
+    cli.launch(main, Config, PRESETS)

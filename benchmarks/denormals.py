@@ -3,7 +3,7 @@
     python -m benchmarks.denormals
 
 The momentum of a linear layer a part of whose inputs died some hundred steps ago is made orthogonal by Muon, with and
-without `experiment.flush_denormals`, in turns, on one thread. Writes benchmarks/results/denormals.json.
+without `runtime.flush_denormals`, in turns, on one thread. Writes benchmarks/results/denormals.json.
 """
 
 import statistics

@@ -14,13 +14,16 @@ import dataclasses
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-import greek
+import greek_from_scratch
+import models
+import transfer_greek
 from benchmarks import results
 from pipeline import cli
 from pipeline.datasets import datasets, letters, outliers
@@ -28,10 +31,32 @@ from pipeline.datasets.datasets import Split
 from pipeline.datasets.letters import Source
 from pipeline.evaluation import metrics
 from pipeline.evaluation.handwriting import SURE
+from pipeline.training import loop
+from pipeline.training.loop import Recipe
 
 TRAIN, TEST = Path("data/greek_train"), Path("data/greek_test")
 SEEDS = 5
 DIGITS = Path("outputs/train_mnist/model.pt")
+
+
+def contestants(digits: Path, names: list[str]) -> dict[str, tuple[Recipe, Callable[[], nn.Module]]]:
+    """The four recipes by name, each with what builds its network."""
+    transfers = {
+        f"{preset} transfer": (recipe, lambda layers=recipe.unfreeze: transfer_greek.transfer(digits, names, layers))
+        for preset, recipe in transfer_greek.PRESETS.items()
+    }
+    return transfers | {
+        f"{preset} scratch": (recipe, lambda: models.GreekNet(names))
+        for preset, recipe in greek_from_scratch.PRESETS.items()
+    }
+
+
+def train_once(source: Source, recipe: Recipe, build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """One network after the last epoch, in silence; the seed decides its letters, its first weights and its steps."""
+    train, _ = letters.mix(source, recipe, seed, with_outliers=recipe.decline > 0)
+    torch.manual_seed(seed)
+    *_, last = loop.fit(build(), train, recipe, seed, quiet=True)
+    return last.model
 
 
 def split(source: Source, names: list[str]) -> Split:
@@ -52,7 +77,7 @@ def measure(source: Source, recipes: dict, seeds: int) -> list[dict]:
     for seed in range(seeds):
         for name, (recipe, build) in recipes.items():
             start = time.perf_counter()
-            model = greek.train_once(source, recipe, build, seed)
+            model = train_once(source, recipe, build, seed)
             row = {"recipe": name, "seed": seed, "seconds": time.perf_counter() - start}
             for test, letters_of in tests.items():
                 examples = split(letters_of, source.names)
@@ -85,7 +110,7 @@ def one_by_one(source: Source, recipes: dict) -> list[dict]:
         rest = Source(source.names, np.delete(source.pictures, i, 0), source.labels[:i] + source.labels[i + 1 :])
         row = {"letter": i, "label": label}
         for name, (recipe, build) in recipes.items():
-            model = greek.train_once(rest, recipe, build, seed=i)
+            model = train_once(rest, recipe, build, seed=i)
             left_out = letters.as_split(source.pictures[i : i + 1], [label], source.names)
             row[name] = metrics.evaluate(model, left_out).accuracy == 100
         rows.append(results.say(row))
@@ -96,7 +121,7 @@ def main(part: str) -> None:
     source = letters.find(TRAIN, Path(), False)
     if part in ("drawn", "all"):
         source = letters.drawn_only(part == "all")
-    recipes = greek.contestants(DIGITS, source.names)
+    recipes = contestants(DIGITS, source.names)
     best = {name: recipe for name, recipe in recipes.items() if name.startswith("best")}
     if part == "one":
         best = {name: (dataclasses.replace(recipe, drawn=500), build) for name, (recipe, build) in best.items()}
@@ -109,7 +134,7 @@ def main(part: str) -> None:
     recipe, _ = best["best transfer"]
     for layers in (0, 2):
         recipes[f"best transfer, --unfreeze {layers}"] = (
-            recipe, lambda layers=layers: greek.transfer(DIGITS, source.names, layers)
+            recipe, lambda layers=layers: transfer_greek.transfer(DIGITS, source.names, layers)
         )  # fmt: skip
     if part == "all":
         recipes = {name: (dataclasses.replace(r, drawn=1000), build) for name, (r, build) in best.items()}

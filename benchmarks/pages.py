@@ -3,7 +3,7 @@
     python -m benchmarks.pages           two minutes of one core
 
 STEPS steps of the search's own training, in fresh processes of one thread, by turns with and without
-`experiment.keep_memory`; beside the milliseconds of a step stand the page faults of one, and the greatest memory of the
+`runtime.keep_memory`; beside the milliseconds of a step stand the page faults of one, and the greatest memory of the
 process in MB. Writes benchmarks/results/pages.json.
 """
 

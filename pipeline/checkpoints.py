@@ -4,7 +4,6 @@
 bit, and allocates whatever memory a few bytes ask for: so a file is inspected before.
 """
 
-import dataclasses
 import io
 import pickle
 import pickletools
@@ -20,20 +19,6 @@ from models import FashionNet, GreekNet, MnistNet
 from pipeline import cli, errors
 from pipeline.errors import Failure
 from pipeline.files import writing
-
-PRACTICAL = {
-    "preset",
-    "device",
-    "threads",
-    "data_dir",
-    "output_dir",
-    "resume",
-    "skip_training",
-    "handwritten",
-    "compare",
-    "show",
-    "quiet",
-}
 
 
 def save_file(path: Path, content: dict) -> None:
@@ -66,7 +51,7 @@ def load_file(path: Path, remedy: str) -> dict:
 
 def save_checkpoint(path: Path, config: Any, dataset: str, run: dict) -> None:
     """Everything a stopped run needs to go on, and the settings and data it was made with."""
-    save_file(path, {"config": _shaping(config), "dataset": dataset, "run": run})
+    save_file(path, {"config": cli.result_settings(config), "dataset": dataset, "run": run})
 
 
 def load_checkpoint(path: Path, config: Any, dataset: str) -> dict | None:
@@ -80,17 +65,11 @@ def load_checkpoint(path: Path, config: Any, dataset: str) -> dict | None:
     content = load_file(path, "run without --resume")
     if not isinstance(content.get("config"), dict) or not isinstance(content.get("run"), dict):
         raise Failure(f"{path} is no checkpoint: run without --resume")
-    if changed := cli.changed(_shaping(config), content["config"]):
+    if changed := cli.changed(cli.result_settings(config), content["config"]):
         raise Failure(f"{path} was made with other flags: give {changed}, or leave out --resume")
     if content.get("dataset") != dataset:
         raise Failure(f"{path} was made with {content.get('dataset')}, this is {dataset}: give the same --data-dir")
     return content["run"]
-
-
-def _shaping(config: Any) -> dict[str, Any]:
-    """The settings that shape the result, as plain values."""
-    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in PRACTICAL}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
 
 
 GLOBALS = {

@@ -6,6 +6,7 @@ A script gives its dataclass and its `main` to `launch`. Exit status: 0 done, 1 
 
 import argparse
 import dataclasses
+import json
 import math
 import os
 import shlex
@@ -27,10 +28,22 @@ def option(
     least: float = -math.inf,
     most: float = math.inf,
     alias: str = "",
+    affects_result: bool = True,
 ) -> Any:
-    """A dataclass field that knows how to be a flag: its help, the values it may take, a second name."""
+    """A dataclass field that knows how to be a flag: its help, the values it may take, a second name.
+
+    Args:
+        affects_result: whether another value gives another network or table; what a stopped run is resumed from, a
+            study and a cached training must have been made with the same values of these.
+    """
     metadata = {"help": help, "choices": choices, "range": (least, most), "alias": alias}
+    metadata["affects_result"] = affects_result
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def run_option(default: Any, help: str, **settings: Any) -> Any:
+    """An `option` of the run only, such as a folder or a device, that the result does not depend on."""
+    return option(default, help, affects_result=False, **settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +51,18 @@ class Common:
     """The flags that every script has."""
 
     seed: int = option(0, "decides the first weights and everything random", least=0, most=2**32 - 1)
-    device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda", "mps"))
-    threads: int = option(0, "CPU threads; 0 leaves the number to torch", least=0, most=1024)
-    data_dir: Path = option(DATA_DIR, "holds the data sets, or will")
-    show: bool = option(False, "open the pictures in windows at the end")
-    quiet: bool = option(False, "no progress bar")
+    device: str = run_option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda", "mps"))
+    threads: int = run_option(0, "CPU threads; 0 leaves the number to torch", least=0, most=1024)
+    data_dir: Path = run_option(DATA_DIR, "holds the data sets, or will")
+    show: bool = run_option(False, "open the pictures in windows at the end")
+    quiet: bool = run_option(False, "no progress bar")
+
+
+def result_settings(config: Any) -> dict[str, Any]:
+    """The settings that a result depends on, as values that JSON and `torch.save` can hold."""
+    names = [field.name for field in dataclasses.fields(config) if field.metadata.get("affects_result", True)]
+    values = {name: getattr(config, name) for name in names}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
 def configure(config: type, presets: Mapping[str, Any], **given: Any) -> Any:
@@ -74,11 +94,48 @@ def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -
             metavar=None if field.metadata["choices"] else field.type.__name__.upper(),
             help=f"{help} (default: {getattr(shown, name)})",
         )
-    settings = configure(config, presets, **vars(parser.parse_args(argv)))
+    parser.add_argument(
+        "--config", type=_path, metavar="FILE", help="a run's config.json: its settings; further flags override them"
+    )
+    given = vars(parser.parse_args(argv))
+    if file := given.pop("config", None):
+        if "preset" in given:
+            parser.error("--preset cannot be combined with --config, which holds the values of all flags")
+        try:
+            given = read_config(file, fields) | given
+        except Failure as failure:
+            parser.error(str(failure))
+    settings = configure(config, presets, **given)
     for name, field in fields.items():
         value, (least, most) = getattr(settings, name), field.metadata["range"]
         if isinstance(value, (int, float)) and not (least <= value <= most and math.isfinite(value)):
             parser.error(f"--{name.replace('_', '-')} must be {_range(least, most)}, not {value}")
+    return settings
+
+
+def read_config(file: Path, fields: Mapping[str, dataclasses.Field]) -> dict[str, Any]:
+    """The settings in a config.json, for these fields of a script's dataclass.
+
+    Raises:
+        Failure: no readable JSON, a name that is no field, or a value that is of another type.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        settings = dict(content.items())
+    except (OSError, ValueError, AttributeError, RecursionError):
+        raise Failure(f"{file} is not a readable config.json") from None
+    if unknown := sorted(settings.keys() - fields.keys()):
+        raise Failure(f"{file} is of another script: there are no flags for {', '.join(unknown)}")
+    for name, value in settings.items():
+        field = fields[name]
+        is_number = field.type is float and type(value) is int
+        if value == field.default or is_number or (field.type is Path and value is None):
+            continue
+        if type(value) is not (str if field.type is Path else field.type):
+            raise Failure(f"{file}: {name} must be {field.type.__name__}, not {value!r}")
+        if field.metadata["choices"] and value not in field.metadata["choices"]:
+            raise Failure(f"{file}: {name} must be one of {', '.join(field.metadata['choices'])}, not {value!r}")
+        settings[name] = field.type(value)
     return settings
 
 

@@ -64,6 +64,14 @@ def pictures(images: torch.Tensor, captions: Sequence[str], columns: int, title:
     return figure
 
 
+def examples(images: torch.Tensor, labels: torch.Tensor, names: Sequence[str], count: int, title: str) -> Figure:
+    """Some of (N, 1, H, W) pictures, at random, sorted by class; a label of -1 is no class."""
+    chosen = torch.randperm(len(images))[:count]
+    chosen = chosen[labels[chosen].argsort()]
+    captions = [names[label] if label >= 0 else "none" for label in labels[chosen].tolist()]
+    return pictures(images[chosen], captions, 10, title)
+
+
 def losses(
     train: tuple[Sequence[float], Sequence[float]], test: tuple[Sequence[float], Sequence[float]], title: str
 ) -> Figure:

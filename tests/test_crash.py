@@ -287,7 +287,7 @@ TRAINS = [
     ("--resume --output-dir {}/listed", 1, "run without --resume"),
     ("--resume --output-dir {}/other", 1, "run without --resume"),
     ("--handwritten {}/nothing", 1, "there is no"),
-    ("--handwritten {}/text.png", 1, "no picture"),
+    ("--handwritten {}/text.png", 1, "not a readable image"),
     ("--handwritten {}/pipe", 1, "no file"),
     ("--handwritten {}/empty folder", 1, "no pictures"),
 ]
@@ -374,7 +374,8 @@ def test_bad_files_give_a_clear_error_or_a_right_answer(tmp_path):
     code = """
 import json, sys
 from pathlib import Path
-from benchmarks import mutants, results
+from benchmarks import results
+from benchmarks.robustness import mutants
 results.write = lambda name, summary, rows: print(json.dumps(summary))
 mutants.main(1500)
 """

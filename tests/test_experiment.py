@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 import torch
 from conftest import ROOT
 
+import train_mnist
 from pipeline import checkpoints, cli, files, runtime
 from pipeline.cli import option
 from pipeline.errors import Failure, WrongUsage
@@ -18,10 +20,10 @@ class Config:
     epochs: int = option(3, "passes", least=1)
     learning_rate: float = option(0.1, "100 % of it", least=0, most=5, alias="--lr")
     dataset: str = option("a", "which", choices=("a", "b"))
-    preset: str = option("slow", "recipe", choices=("slow", "fast"))
-    show: bool = option(False, "windows")
-    output_dir: Path = option(Path("outputs"), "where")
-    resume: bool = option(False, "go on")
+    preset: str = cli.run_option("slow", "recipe", choices=("slow", "fast"))
+    show: bool = cli.run_option(False, "windows")
+    output_dir: Path = cli.run_option(Path("outputs"), "where")
+    resume: bool = cli.run_option(False, "go on")
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,13 @@ def test_a_run_takes_denormals_for_nothing(tmp_path):
 def test_a_run_keeps_the_memory_it_frees():
     """In a process of its own, where no other run has asked for it yet."""
     program = (
-        "import resource, torch, experiment\n"
+        "import resource, torch\nfrom pipeline import runtime\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    tensors = [torch.ones(2**22) for _ in range(4)]\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
         "given_back = faults() + faults()\n"
-        "experiment.keep_memory()\n"
+        "runtime.keep_memory()\n"
         "for _ in range(5):\n    faults()\n"
         "print(given_back, faults())"
     )
@@ -196,3 +198,43 @@ def test_a_run_keeps_the_memory_it_frees():
     if given_back < 1000:
         pytest.skip("this system gives no fresh pages, or large ones")
     assert kept < given_back / 10
+
+
+def test_a_config_file_gives_the_settings_that_a_run_wrote(tmp_path):
+    fields = [*dataclasses.fields(train_mnist.Config)]
+    first = cli.parse(train_mnist.Config, train_mnist.PRESETS, "", ["--preset", "quick", "--lr", "0.02", "--seed", "4"])
+    files.write_json(tmp_path / "config.json", first)
+    again = cli.parse(train_mnist.Config, train_mnist.PRESETS, "", ["--config", str(tmp_path / "config.json")])
+    assert again == first and all(type(getattr(again, f.name)) is type(getattr(first, f.name)) for f in fields)
+    other = ["--config", str(tmp_path / "config.json"), "--seed", "5"]
+    assert cli.parse(train_mnist.Config, train_mnist.PRESETS, "", other) == dataclasses.replace(first, seed=5)
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [("", "not a readable config.json"), ("[1]", "not a readable config.json"), ("[" * 99999, "not a readable"),
+     ('{"hidden_units": 3}', "no flags for hidden_units"), ('{"epochs": "3"}', "epochs must be int"),
+     ('{"epochs": true}', "epochs must be int"), ('{"optimizer": "lbfgs"}', "one of sgd, adam, muon"),
+     ('{"epochs": 0}', "--epochs must be at least 1"), ('{"learning_rate": NaN}', "--learning-rate must be"),
+     ('{"output_dir": 7}', "output_dir must be Path")],
+)  # fmt: skip
+def test_a_config_file_of_something_else_is_refused(content, words, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(SystemExit) as exit:
+        cli.parse(train_mnist.Config, train_mnist.PRESETS, "", ["--config", str(tmp_path / "config.json")])
+    error = capsys.readouterr().err
+    assert exit.value.code == 2 and words in error and error.count("\n") == 1
+
+
+def test_a_preset_cannot_be_combined_with_a_config_file(tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        flags = ["--preset", "quick", "--config", str(tmp_path / "config.json")]
+        cli.parse(train_mnist.Config, train_mnist.PRESETS, "", flags)
+    assert "--preset cannot be combined with --config" in capsys.readouterr().err
+
+
+def test_what_a_result_depends_on_is_said_by_the_flag():
+    settings = cli.result_settings(train_mnist.Config())
+    assert {"seed", "epochs", "dataset", "outliers"} <= settings.keys()
+    assert not {"device", "threads", "data_dir", "output_dir", "show", "preset", "resume"} & settings.keys()

@@ -275,7 +275,7 @@ def test_without_the_clothes_there_is_no_search(here, monkeypatch):
 
 
 def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
-    monkeypatch.setattr(best_model, "CHAMPION", replace(best_model.CHAMPION, epochs=2))
+    monkeypatch.setattr(best_model, "BEST_RECIPE", replace(best_model.BEST_RECIPE, epochs=2))
     status, said, _ = here("--champion", "--quiet")
     assert status == 0 and "the champion: conv layers 3, linear layers 2, hidden units 128" in said
     assert "no search has a complete trial" in said and not (tmp_path / "study.db").exists()
@@ -294,7 +294,7 @@ def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
 
 
 def test_the_champion_has_the_best_shape_of_all_studies(finished, here, monkeypatch, tmp_path):
-    monkeypatch.setattr(best_model, "CHAMPION", replace(best_model.CHAMPION, epochs=1))
+    monkeypatch.setattr(best_model, "BEST_RECIPE", replace(best_model.BEST_RECIPE, epochs=1))
     shutil.copy(finished[0] / "study.db", tmp_path)
     before = {study: len(trials(f"sqlite:///{tmp_path / 'study.db'}", study)) for study in ("fashion", "other")}
     status, said, _ = here("--champion", "--quiet", "--study", "other", "--max-epochs", "5")

@@ -187,8 +187,8 @@ def test_without_a_screen(reader, pages):
 
 @pytest.mark.parametrize("release, advice", [("6.1", "over ssh use ssh -X"), ("5-microsoft-WSL2", "WSL needs WSLg")])
 def test_no_screen_has_its_advice(release, advice, monkeypatch):
-    monkeypatch.setattr(overlay.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(overlay.platform, "release", lambda: release)
+    monkeypatch.setattr(window.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(window.platform, "release", lambda: release)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(Failure, match=advice):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.cli import option
 from pipeline.datasets import degradation, outliers
 from pipeline.datasets.datasets import Split, normalise
 from pipeline.datasets.handwriting_folder import Sample, read_folder
@@ -25,6 +26,15 @@ VALID = 100  # drawn letters a class that choose the epoch
 OUTLIERS = 0.3  # for each example to learn from
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """How many letters a network learns from; every field is a flag of the Greek scripts."""
+
+    drawn: int = option(0, "letters drawn per class; they join the real ones", least=0)
+    copies: int = option(1, "of each real letter, each spoiled in its own way", least=1)
+    wear: float = option(0.0, "share of the letters that are spoiled as by a rough scan", least=0, most=1)
+
+
 @dataclass
 class Source:
     """Real letters, and the classes to tell apart."""
@@ -35,7 +45,7 @@ class Source:
 
     @property
     def drawable(self) -> bool:
-        """Can `strokes` draw any of the classes?"""
+        """Can `synthetic` draw any of the classes?"""
         return not TEMPLATES.keys().isdisjoint(self.names)
 
     def describe(self, drawn: int) -> str:
@@ -95,29 +105,40 @@ def _read(path: Path, names: list[str]) -> list[Sample]:
     return samples
 
 
-def mix(
-    source: Source, seed: int, drawn: int, copies: int, wear: float, decline: bool, valid: int = VALID
-) -> tuple[Split, Split]:
+def mix(source: Source, mixture: Mixture, seed: int, with_outliers: bool, valid: int = VALID) -> tuple[Split, Split]:
     """What to train on, and what chooses the epoch: other drawn letters, or, of what cannot be drawn, copies.
 
     Args:
-        drawn: letters drawn per class; 0 draws a few only of the classes that have no real ones.
-        copies: of each real letter; more where a class that cannot be drawn would have too few.
-        wear: share of all letters that are spoiled as by a rough scan.
-        decline: let outliers, of label -1, join the train split.
+        mixture: with 0 drawn ones a few are drawn of the classes that have no real ones; there are more copies where
+            a class that cannot be drawn would have too few.
+        with_outliers: let outliers, of label -1, join the train split.
+        valid: letters drawn per class for what chooses the epoch.
     """
-    rng = np.random.default_rng(seed)
-    pictures, labels = _gather(source, drawn, copies, rng)
+    rng, wear = np.random.default_rng(seed), mixture.wear
+    pictures, labels = _gather(source, mixture.drawn, mixture.copies, rng)
     images = degradation.wear(pictures, wear, rng)
-    if decline:
+    if with_outliers:
         others = outliers.outliers(pictures, labels, round(OUTLIERS * len(labels)), int(rng.integers(2**32)))
         images = np.concatenate([images, degradation.wear(others, wear, rng)])
         labels = np.concatenate([labels, np.full(len(others), "")])
-    pictures, valid_labels = _gather(source, valid, 0, rng)
-    return (
-        as_split(images, labels, source.names),
-        as_split(degradation.wear(pictures, wear, rng), valid_labels, source.names),
-    )
+    return as_split(images, labels, source.names), _drawn(source, valid, wear, rng)
+
+
+def drawn(source: Source, seed: int, wear: float) -> Split | None:
+    """Synthetic letters to test on where there are no real ones; None where none of the classes can be drawn."""
+    return _drawn(source, VALID, wear, np.random.default_rng(seed)) if source.drawable else None
+
+
+def _drawn(source: Source, count: int, wear: float, rng: np.random.Generator) -> Split:
+    pictures, labels = _gather(source, count, 0, rng)
+    return as_split(degradation.wear(pictures, wear, rng), labels, source.names)
+
+
+def describe(train: Split, names: Sequence[str]) -> str:
+    """How many pictures of classes there are, and of none."""
+    known = (train.labels >= 0).sum().item()
+    others = f" and {len(train) - known:,} of no class" if known < len(train) else ""
+    return f"{known:,} pictures of {len(names)} classes{others}"
 
 
 def _gather(source: Source, drawn: int, copies: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,14 @@
-"""One course of training, from the first epoch or from the one that a stopped run had finished, to files and curves.
+"""One run of training that a script steps through, epoch by epoch, and that goes on where a stopped one ended.
 
-The epoch of least validation loss, smoothed as in training, goes to model.pt, all that was measured beside it, and
-after every epoch what is needed to go on to checkpoint.pt. The test split is read after each epoch to draw its curve,
-and chooses nothing.
+After every epoch what is needed to go on is in checkpoint.pt. The epoch of least validation loss, smoothed as in
+training, goes to model.pt at the end, and all that was measured beside it. The test split is read after each epoch to
+draw its curve, and chooses nothing.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,80 +16,113 @@ import pandas as pd
 from torch import nn
 
 import models
-from pipeline import checkpoints, errors, files, plots, runtime
+from pipeline import checkpoints, files, plots, runtime
 from pipeline.datasets.datasets import Data
-from pipeline.evaluation.metrics import evaluate
+from pipeline.errors import Failure
+from pipeline.evaluation.metrics import Score, evaluate
 from pipeline.training import loop
 
 
-def take(
-    config: Any,
-    model: nn.Module,
-    data: Data,
-    folder: Path,
-    also: Callable[[nn.Module], dict] = lambda model: {},
-) -> dict:
-    """Fit the network and write checkpoint.pt, model.pt, config.json, metrics.json, history.csv, losses.csv and two
-    pictures, losses.png and accuracies.png.
+@dataclass
+class EpochResult:
+    """What a script may print after an epoch."""
 
-    Args:
-        config: the flags of a script that trains: a Recipe, the Common ones, `preset` and `resume`.
-        model: on the device of the data.
-        also: what else is to be measured of the network that is kept, for metrics.json.
+    number: int  # from 1
+    train_loss: float  # mean over the pass, as the network learned
+    train_accuracy: float  # percent, likewise
+    valid: Score
+    test: Score
 
-    Returns:
-        the metrics of the epoch that is kept.
-
-    Raises:
-        Failure: --resume, and the checkpoint is of other flags, other data, or damaged.
-    """
-    checkpoint = folder / "checkpoint.pt"
-    if not config.resume:
-        checkpoint.unlink(missing_ok=True)  # another run's, which --resume would take for this one's
-    fresh = {"state": None, "best": None, "history": [], "losses": []}
-    run = checkpoints.load_checkpoint(checkpoint, config, data.name) or fresh
-    if run.keys() != fresh.keys():
-        raise errors.Failure(f"{checkpoint} is another version's: run without --resume")
-    untrained_loss = evaluate(model, data.test).loss
-    start = time.perf_counter()
-    for epoch in loop.fit(model, data.train, config, config.seed, run["state"], config.quiet):
-        row = {"epoch": epoch.number, "examples": epoch.examples}
-        row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
-        valid = evaluate(epoch.model, data.valid, config.smoothing)
-        test = evaluate(epoch.model, data.test)
-        row |= {"valid_loss": valid.loss, "valid_accuracy": valid.accuracy, "valid_smoothed_loss": valid.smoothed_loss}
-        row |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
-        # By the loss, which moves with every example: a count of right answers cannot tell good epochs apart. Smoothed
-        # as in training: the plain loss is least while a network that learns smoothed labels is still too sure.
-        if row["valid_smoothed_loss"] < min((past["valid_smoothed_loss"] for past in run["history"]), default=math.inf):
-            run["best"] = checkpoints.pack(epoch.model)
-        run["history"].append(row | {"seconds": time.perf_counter() - start})
-        run["losses"] += epoch.batch_losses
-        run["state"] = epoch.state
-        checkpoints.save_checkpoint(checkpoint, config, data.name, run)
-        print(
-            f"{data.name}, epoch {epoch.number}/{config.epochs}: loss {epoch.loss:.4f}, accuracy of train "
-            f"{epoch.accuracy:.2f} %, valid {valid.accuracy:.2f} %, test {test.accuracy:.2f} %"
+    def __str__(self) -> str:
+        return (
+            f"loss {self.train_loss:.4f}, accuracy of train {self.train_accuracy:.2f} %, "
+            f"valid {self.valid.accuracy:.2f} %, test {self.test.accuracy:.2f} %"
         )
-        start = time.perf_counter()
 
-    history = pd.DataFrame(run["history"])
-    batches = pd.DataFrame(run["losses"], columns=["examples", "loss"])
-    kept = history.loc[history.valid_smoothed_loss.idxmin()]
-    metrics = {name: kept[name] for name in ("test_accuracy", "test_loss", "valid_accuracy", "valid_loss")}
-    metrics |= {"best_epoch": int(kept.epoch), "epochs": len(history), "train_seconds": history.seconds.sum()}
-    metrics |= {"parameters": models.parameter_count(model), "dataset": data.name, "classes": model.class_names}
-    metrics |= {"seed": config.seed, "device": str(data.train.labels.device), **runtime.versions()}
-    metrics |= also(checkpoints.unpack(run["best"]).to(data.train.labels.device))
-    checkpoints.save_file(folder / "model.pt", run["best"])
-    files.write_json(folder / "config.json", config)
-    files.write_json(folder / "metrics.json", metrics)
-    files.write_csv(folder / "history.csv", history)
-    files.write_csv(folder / "losses.csv", batches)
-    every = batches[:: min(50, 1 + len(batches) // 100)]  # 50 as in the report, or a short run has no curve
-    test_curve = [0, *history.examples], [untrained_loss, *history.test_loss]
-    title = f"Learning {data.name}: {config.preset} recipe"
-    plots.save(plots.losses((every.examples, every.loss), test_curve, title), folder / "losses.png")
-    percent = {split: history[f"{split}_accuracy"] for split in ("train", "valid", "test")}
-    plots.save(plots.accuracies(history.epoch, percent, int(kept.epoch), title), folder / "accuracies.png")
-    return metrics
+
+class TrainingRun:
+    """Iterate over it to train; then `finish` writes the results.
+
+    for epoch in run:
+        print(epoch.number, epoch.valid.accuracy)
+    metrics = run.finish()
+    """
+
+    def __init__(self, config: Any, model: nn.Module, data: Data, folder: Path):
+        """
+        Args:
+            config: the flags of a script that trains: a Recipe, the Common ones, `preset` and `resume`.
+            model: on the device of the data.
+            folder: for checkpoint.pt and the results.
+
+        Raises:
+            Failure: --resume, and the checkpoint is of other flags, other data, or damaged.
+        """
+        self.config, self.model, self.data, self.folder = config, model, data, folder
+        self.checkpoint = folder / "checkpoint.pt"
+        if not config.resume:
+            self.checkpoint.unlink(missing_ok=True)  # another run's, which --resume would take for this one's
+        fresh = {"state": None, "best": None, "history": [], "losses": []}
+        self.progress = checkpoints.load_checkpoint(self.checkpoint, config, data.name) or fresh
+        if self.progress.keys() != fresh.keys():
+            raise Failure(f"{self.checkpoint} is another version's: run without --resume")
+        self.untrained_loss = evaluate(model, data.test).loss
+
+    def __iter__(self) -> Iterator[EpochResult]:
+        """Train for the epochs that are left, and yield after each, once its checkpoint is written."""
+        config, data, progress = self.config, self.data, self.progress
+        start = time.perf_counter()
+        for epoch in loop.fit(self.model, data.train, config, config.seed, progress["state"], config.quiet):
+            valid = evaluate(epoch.model, data.valid, config.smoothing)
+            test = evaluate(epoch.model, data.test)
+            # By the loss, which moves with every example: a count of right answers cannot tell good epochs apart.
+            # Smoothed as in training: the plain loss is least while a network that learns smoothed labels is too sure.
+            least = min((row["valid_smoothed_loss"] for row in progress["history"]), default=math.inf)
+            if valid.smoothed_loss < least:
+                progress["best"] = checkpoints.pack(epoch.model)
+            row = {"epoch": epoch.number, "examples": epoch.examples}
+            row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
+            row |= {"valid_loss": valid.loss, "valid_accuracy": valid.accuracy}
+            row |= {"valid_smoothed_loss": valid.smoothed_loss}
+            row |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
+            progress["history"].append(row | {"seconds": time.perf_counter() - start})
+            progress["losses"] += epoch.batch_losses
+            progress["state"] = epoch.state
+            checkpoints.save_checkpoint(self.checkpoint, config, data.name, progress)
+            yield EpochResult(epoch.number, epoch.loss, epoch.accuracy, valid, test)
+            start = time.perf_counter()
+
+    def best_model(self) -> nn.Module:
+        """The network after the epoch of least validation loss, on the device of the data, in evaluation mode."""
+        return checkpoints.unpack(self.progress["best"]).to(self.data.train.labels.device)
+
+    def finish(self, **measured: float) -> dict:
+        """Write model.pt, metrics.json, history.csv, losses.csv, losses.png and accuracies.png.
+
+        Args:
+            measured: what else was measured of `best_model`, for metrics.json.
+
+        Returns:
+            the metrics of the best epoch.
+        """
+        config, data, folder = self.config, self.data, self.folder
+        history = pd.DataFrame(self.progress["history"])
+        batches = pd.DataFrame(self.progress["losses"], columns=["examples", "loss"])
+        best = history.loc[history.valid_smoothed_loss.idxmin()]
+        metrics = {name: best[name] for name in ("test_accuracy", "test_loss", "valid_accuracy", "valid_loss")}
+        metrics |= {"best_epoch": int(best.epoch), "epochs": len(history), "train_seconds": history.seconds.sum()}
+        metrics |= {"parameters": models.parameter_count(self.model), "dataset": data.name}
+        metrics |= {"classes": self.model.class_names, "seed": config.seed}
+        metrics |= {"device": str(data.train.labels.device), **runtime.versions(), **measured}
+        checkpoints.save_file(folder / "model.pt", self.progress["best"])
+        files.write_json(folder / "metrics.json", metrics)
+        files.write_csv(folder / "history.csv", history)
+        files.write_csv(folder / "losses.csv", batches)
+
+        every = batches[:: min(50, 1 + len(batches) // 100)]  # 50 as in the report, or a short run has no curve
+        test_curve = [0, *history.examples], [self.untrained_loss, *history.test_loss]
+        title = f"Learning {data.name}: {config.preset} recipe"
+        plots.save(plots.losses((every.examples, every.loss), test_curve, title), folder / "losses.png")
+        percent = {split: history[f"{split}_accuracy"] for split in ("train", "valid", "test")}
+        plots.save(plots.accuracies(history.epoch, percent, int(best.epoch), title), folder / "accuracies.png")
+        return metrics

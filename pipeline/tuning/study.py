@@ -8,7 +8,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeVar
 
 import optuna
@@ -138,7 +138,7 @@ class Ledger:
 
     def _write_plan(self) -> bool:
         """See that the database has every trial of the plan, before any is begun; False while somebody else does it."""
-        now, then = asdict(self.settings), self.study.user_attrs.get("settings")
+        now, then = cli.result_settings(self.settings), self.study.user_attrs.get("settings")
         missing = self.plan[len(self.study.get_trials(deepcopy=False)) :]
         if then == now and not missing:
             return True

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import models
-from pipeline import checkpoints, errors
+from pipeline import checkpoints, cli, errors
 from pipeline.datasets import datasets
 from pipeline.datasets.datasets import Data, Split
 from pipeline.evaluation import metrics
@@ -72,8 +72,7 @@ def learn(configuration: Configuration, settings: Settings, data: Data, folder: 
     """
     asked = recipe(configuration, settings, data.train.labels.device)
     made_with = {"family": family(configuration, settings), "seed": settings.seed, "data": data.name}
-    made_with |= {"optimizer": asked.optimizer, "schedule": asked.schedule, "batch_norm": asked.batch_norm}
-    made_with |= {"precision": asked.precision}
+    made_with |= {name: value for name, value in cli.result_settings(asked).items() if name not in configuration}
     path = folder / f"{hashlib.sha256(repr(made_with).encode()).hexdigest()[:20]}.pt"
     rows, state = _recall(path, made_with)
     if state is None and len(rows) < asked.epochs:

@@ -1,0 +1,87 @@
+"""The letters that the Greek networks are tested on, and the report on them.
+
+Each is a person's, or a drawing that says so.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+import models
+from pipeline.datasets import letters
+from pipeline.datasets.datasets import Split
+from pipeline.datasets.handwriting_folder import Sample, read_folder
+from pipeline.datasets.letters import Source
+from pipeline.datasets.stroke_templates import TEMPLATES
+from pipeline.errors import Failure
+from pipeline.evaluation import classification_report, handwriting
+
+SHOWN = 72  # test letters in predictions.png, at the most
+
+
+@dataclass
+class LetterTest:
+    """The letters that a network is tested on."""
+
+    name: str
+    samples: list[Sample]
+    faults: list[str]  # a line for each file that could not be read
+    split: Split | None  # those of a known class; drawn ones where there are none and they can be drawn
+
+
+def read(path: Path, default: Path, source: Source, valid: Split | None) -> LetterTest:
+    """Read the letters to test on, and print how many there are.
+
+    Letters that are no class of the network are kept: it should decline them.
+
+    Args:
+        path: a picture, a folder, nested folders.
+        default: the folder that need not exist.
+        valid: what to test on where the folder has no letter of a class.
+
+    Raises:
+        Failure: the folder cannot be read, or there is none and nothing instead.
+    """
+    test = _find(path, default, source, valid)
+    if test.split is not None:
+        print(f"test: {test.name}, {len(test.split)}")
+    return test
+
+
+def _find(path: Path, default: Path, source: Source, valid: Split | None) -> LetterTest:
+    names = source.names
+    instead = "synthetic letters" if source.drawable else "spoiled copies of what it learned from"
+    if path == default and not path.exists():
+        if valid is None:
+            raise Failure(f"nothing to read: give --handwritten with pictures of {', '.join(names)}")
+        return LetterTest(instead, [], [], valid)
+    samples, faults = read_folder(path, [*names, *sorted(TEMPLATES.keys() - {*models.DIGITS, *names})])
+    others = sorted({sample.label for sample in samples if sample.label} - set(names))
+    if others:
+        print(f"{path} has letters that are no class here ({', '.join(others)}): they should be declined")
+    unknown = {sample.file.parent.name for sample in samples if not sample.label and sample.file.parent != path}
+    if unknown:
+        print(f"{path} has folders that name no class and no letter: {', '.join(sorted(unknown))}")
+    known = [sample for sample in samples if sample.label in names and sample.picture.any()]
+    if not known:
+        print(f"{path} has no letter of a class" + ("" if valid is None else f": the test is on {instead}"))
+        return LetterTest(instead, samples, faults, valid)
+    split = letters.as_split([sample.picture for sample in known], [sample.label for sample in known], names)
+    drawn = all(sample.file.stem.startswith("drawn_") for sample in known)  # the samples that come with the project
+    return LetterTest(f"{'synthetic ' if drawn else ''}letters of {path}", samples, faults, split)
+
+
+def report(model: nn.Module, test: LetterTest, folder: Path) -> None:
+    """The test letters with their true and predicted names, per class, as confusion, and with what is unclear.
+
+    The accuracy that it prints is of handwriting's way to look at a character: straight and turned a little.
+    """
+    if test.split is not None:
+        outputs = handwriting.look(model, test.split.images)
+        shown = classification_report.mistakes_first(outputs.argmax(1), test.split.labels, SHOWN)
+        accuracy = classification_report.write(outputs, test.split, model.class_names, test.name, folder, shown)
+    if test.samples:
+        handwriting.evaluate(model, test.samples, test.faults, folder)
+    if test.split is not None:
+        print(f"{test.name}: {accuracy:.1f} % are right, looked at three times: straight and turned a little")

@@ -11,9 +11,9 @@
 Stopped however, the same command goes on. Watch with: optuna-dashboard sqlite:///outputs/fashion_grid_search/study.db
 
 Writes to outputs/fashion_grid_search/: results.csv (a row per trial, the best on validation first), dimensions.png,
-coordinates.png, importances.png, progress.png, times.png, study.db and families/ (what goes on needs). With --champion
-model.pt, checkpoint.pt, config.json, history.csv, losses.csv, metrics.json, losses.png, accuracies.png,
-predictions.png, confusion.png, mistakes.png, classes.csv.
+coordinates.png, importances.png, progress.png, times.png, config.json, study.db and families/ (what goes on needs).
+With --champion model.pt, checkpoint.pt, config.json, history.csv, losses.csv, metrics.json, losses.png,
+accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv.
 """
 
 import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load

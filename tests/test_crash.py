@@ -82,9 +82,9 @@ def test_killed_anywhere_it_ends_with_the_same_bits(script, warm, reference, tmp
 
 
 def test_a_script_that_writes_in_place_is_caught(warm, reference, tmp_path):
-    """The test's test: killed in the middle of a checkpoint that was not written beside."""
+    """The test's test: killed in the middle of a file that was written in place."""
     known = reference("train_mnist.py")
-    with pytest.raises((errors.Failure, AssertionError)):
+    with pytest.raises((errors.Failure, AssertionError, json.JSONDecodeError)):
         for event in range(20, known.events):  # the first pictures are behind it
             (tmp_path / str(event)).mkdir()
             kills.life(warm, known, tmp_path / str(event), [{"event": event, "careless": True}])

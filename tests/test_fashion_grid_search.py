@@ -85,7 +85,7 @@ def finished(tmp_path_factory) -> tuple[Path, str]:
 def test_writes_what_the_docstring_promises(finished):
     folder, said = finished
     written = {path.name for path in folder.iterdir()} - {"study.db-wal", "study.db-shm"}
-    assert written == PICTURES | {"results.csv", "study.db", "families"}
+    assert written == PICTURES | {"results.csv", "config.json", "study.db", "families"}
     assert all(name in fashion_grid_search.__doc__ for name in written)
     assert all(plt.imread(folder / name).std() > 0.01 for name in PICTURES)
     assert "72 configurations, 6 to try" not in said and "48 configurations, 6 to try" in said
@@ -253,7 +253,7 @@ def test_dry_run_prints_the_report_s_grid_and_an_estimate(here, monkeypatch, tmp
         (["--max-conv-layers", "0"], 2, "--max-conv-layers must be from 1 to 4, not 0"),
         (["--max-epochs", "4"], 2, "--max-epochs must be from 5 to 10000, not 4"),
         (["--max-dropout", "0.05"], 2, "--max-dropout must be from 0.1 to 0.9, not 0.05"),
-        (["--champion", "--dry-run"], 2, "without --champion"),
+        (["--champion", "--dry-run"], 2, "cannot be combined with --champion"),
         (["--trials", "0"], 2, "--trials must be at least 1"),
         (["--pictures", "50001"], 2, "--pictures must be from 0 to 50000"),
         (["--storage", "sqlite:////no/such/folder/x.db"], 1, "choose another --storage"),

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 import models
 from pipeline import checkpoints, cli, errors, files, plots, runtime
@@ -25,8 +26,8 @@ from pipeline.cli import option
 from pipeline.datasets import datasets
 from pipeline.datasets.stroke_templates import TEMPLATES
 from pipeline.interpretability import analyses
-from pipeline.interpretability.analyses import Subject
 from pipeline.interpretability.html_report import Report
+from pipeline.interpretability.subject import Subject
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.photo import photo_to_mnist
 
@@ -45,28 +46,17 @@ def main(config: Config) -> dict:
     """Ask one question after the other, each answered by a figure and a finding; returns the numbers."""
     device, folder = runtime.begin(config)
     plots.begin(config.show)
-    subject = prepare(config, device)
+    subject = prepare(config, device, folder)
     introduction = (
         f"{config.weights} holds a {subject.network} of {models.parameter_count(subject.model):,} parameters. "
         f"It answers {subject.seen.accuracy:.2f} % of {subject.asked} correctly."
     )
     print(introduction)
     metrics = {"weights": config.weights, "network": subject.network, "test_accuracy": subject.seen.accuracy}
-    report = Report(folder, 7 + len(subject.stages.convolutions), config.quiet)
-
-    # task 2 of the report: the filters, and what they make of a picture
-    analyses.which_filters(subject, report)
-    analyses.what_do_they_make(subject, report)
-
-    # "they do not look like any standard filters": measured
-    metrics |= analyses.are_they_standard(subject, report, config.seed)
-
-    # beyond the report: from the picture to the answer
-    metrics |= analyses.which_way(subject, report)
-    analyses.what_excites(subject, report)
-    metrics |= analyses.which_channels_matter(subject, report)
-    metrics |= analyses.which_ink_speaks(subject, report)
-    metrics |= analyses.where_does_it_decide(subject, report)
+    report = Report(folder)
+    with tqdm(analyses.ANALYSES, unit=" analyses", leave=False, disable=config.quiet or None) as bar:
+        for analysis in bar:
+            metrics |= analysis.run(subject, report)
 
     report.write(f"What {subject.network} learned", introduction)
     metrics |= {"dataset": subject.dataset, "test_pictures": len(subject.test), "seed": config.seed}
@@ -90,7 +80,7 @@ def pictures_of(names: tuple[str, ...], config: Config) -> datasets.Data:
     raise errors.Failure(f"no pictures of the classes {', '.join(names)}: give --weights of another network")
 
 
-def prepare(config: Config, device: torch.device) -> Subject:
+def prepare(config: Config, device: torch.device, folder: Path) -> Subject:
     """The network, the picture that goes the way through it, and the test pictures of the classes it knows."""
     model = checkpoints.load(config.weights, None, "train_mnist.py").to(device, memory_format=torch.channels_last)
     names = tuple(model.class_names)
@@ -101,7 +91,7 @@ def prepare(config: Config, device: torch.device) -> Subject:
         picture, caption = data.train.images[:1], f"the first training picture of {data.name}"
     else:
         picture, caption = datasets.normalise(own[None]), f"your picture {config.image.name}"
-    return Subject(model, picture.to(device), caption, test.to(device), data.name)
+    return Subject(model, picture.to(device), caption, test.to(device), data.name, folder, config.seed)
 
 
 def own_image(path: Path) -> np.ndarray:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from optuna.trial import TrialState
 from tqdm import tqdm
 
 from pipeline import cli, files, plots, runtime
@@ -117,7 +118,9 @@ def search(config: Config, settings: Settings, device: torch.device, folder: Pat
     table = study.results(book.trials())
     files.write_csv(folder / "results.csv", table)
     print(f"\nThe best of {len(table)}, {data.name}:\n{table.head(10).round(4).to_string()}")
+    failed = sum(trial.state == TrialState.FAIL for trial in book.trials())
     title = f"{len(table)} configurations on {data.name}, study {config.study}"
+    title += f" ({failed} more failed)" if failed else ""
     charts.write(table, search_space.DIMENSIONS, book.importances(), title, folder)
     return table
 

@@ -29,7 +29,7 @@ def steps(kept: bool, convolutions: int) -> dict:
     if kept:
         runtime.keep_memory()
     train = Split(torch.randn(STEPS * BATCH, 1, 28, 28), torch.randint(0, 10, (STEPS * BATCH,)))
-    one = {"conv_layers": convolutions, "linear_layers": 2, "hidden_units": 128, "dropout": 0.2}
+    one = {"conv_layers": convolutions, "linear_layers": 2, "hidden_units": 128, "dropout_rate": 0.2}
     one |= {"batch_size": BATCH, "epochs": 2, "learning_rate": 0.001}
     recipe = trial.recipe(one, Settings(), train.labels.device)
     epochs = loop.fit(trial.network(one), train, recipe, seed=0, quiet=True)

@@ -5,7 +5,8 @@ failure into one line and an exit status: 0 done, 1 it could not be done, 2 wron
 """
 
 import ctypes
-import os
+import getpass
+import hashlib
 import platform
 import random
 import sys
@@ -15,16 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from pipeline.errors import Failure, WrongUsage
 from pipeline.files import PARTIAL
 
-try:
-    import fcntl
-except ImportError:  # Windows, where two runs into one folder are not noticed
-    fcntl = None
 KEPT = {-3: 32 * 2**20, -1: 2**30, -2: 64 * 2**20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD; bytes
-_claimed: dict[Path, int] = {}  # this run's folders and their open handles
+_claimed: dict[Path, FileLock] = {}  # this run's folders
 
 
 def begin(config: Any, alone: bool = True) -> tuple[torch.device, Path]:
@@ -106,17 +104,18 @@ def output_folder(path: Path, alone: bool = True, flag: str = "--output-dir") ->
 
 def _claim(path: Path, flag: str) -> None:
     """Keep other runs out of the folder until this process ends, however it ends: the system then opens the lock."""
-    if fcntl is None or path.resolve() in _claimed:
+    folder = path.resolve()
+    if folder in _claimed:
         return
-    handle = os.open(path, os.O_RDONLY)
+    name = hashlib.sha256(f"{getpass.getuser()} {folder}".encode()).hexdigest()[:20]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"handwriting-{name}.lock")  # the folder holds results only
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
+        lock.acquire(blocking=False)
+    except Timeout:
         raise Failure(f"another run is writing to {path}: wait for it, or choose another {flag}") from None
-    except OSError:
+    except (OSError, NotImplementedError):
         pass  # a file system without locks
-    _claimed[path.resolve()] = handle
+    _claimed[folder] = lock
 
 
 def versions() -> dict[str, str]:

@@ -44,9 +44,9 @@ def test_coordinates_end_at_the_rank(table):
 
 
 def test_importances_are_sorted(table):
-    (axis,) = charts.importances({"epochs": 0.2, "learning_rate": 0.7, "dropout": 0.1}, "title").axes
+    (axis,) = charts.importances({"epochs": 0.2, "learning_rate": 0.7, "dropout_rate": 0.1}, "title").axes
     assert [bar.get_width() for bar in axis.patches] == [0.1, 0.2, 0.7]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["dropout", "epochs", "learning rate"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["dropout rate", "epochs", "learning rate"]
 
 
 def test_progress_goes_up_and_tells_pruned_from_complete(table):

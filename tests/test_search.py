@@ -13,7 +13,7 @@ from pipeline.training import loop
 from pipeline.tuning import search_space, trial
 from pipeline.tuning.search_space import Settings
 
-BASE = {"conv_layers": 1, "linear_layers": 2, "dropout": 0.2, "hidden_units": 64, "batch_size": 32, "epochs": 10}
+BASE = {"conv_layers": 1, "linear_layers": 2, "dropout_rate": 0.2, "hidden_units": 64, "batch_size": 32, "epochs": 10}
 BASE |= {"learning_rate": 0.001}
 
 
@@ -29,8 +29,8 @@ def test_the_report_s_grid():
     assert tuple(combinations[0]) == search_space.DIMENSIONS
     values = {name: sorted({one[name] for one in combinations}) for name in search_space.DIMENSIONS}
     assert values == {
-        "conv_layers": [1, 2, 3], "linear_layers": [1, 2, 3], "dropout": [0.1, 0.2, 0.3], "hidden_units": [64, 128],
-        "batch_size": [32, 64], "epochs": [5, 10, 15, 20], "learning_rate": [0.0001, 0.001, 0.01],
+        "conv_layers": [1, 2, 3], "linear_layers": [1, 2, 3], "dropout_rate": [0.1, 0.2, 0.3],
+        "hidden_units": [64, 128], "batch_size": [32, 64], "epochs": [5, 10, 15, 20], "learning_rate": [0.0001, 0.001, 0.01],
     }  # fmt: skip
     assert search_space.plan(Settings(sampler="grid"), 75) == combinations
 
@@ -42,11 +42,11 @@ def test_a_grid_beyond_measure_is_refused():
 
 def test_maxima_build_the_grid():
     small = Settings(max_conv_layers=1, max_linear_layers=2, max_dropout=0.35, max_hidden_units=200, max_epochs=9)
-    assert search_space.dimensions(small)["dropout"] == [0.1, 0.2, 0.3]
+    assert search_space.dimensions(small)["dropout_rate"] == [0.1, 0.2, 0.3]
     assert search_space.dimensions(small)["hidden_units"] == [64, 128, 192]
     assert len(search_space.grid(small)) == 1 * 2 * 3 * 3 * 2 * 1 * 3
     for tenths in range(1, 10):
-        assert len(search_space.dimensions(Settings(max_dropout=tenths / 10))["dropout"]) == tenths, (
+        assert len(search_space.dimensions(Settings(max_dropout=tenths / 10))["dropout_rate"]) == tenths, (
             "in spite of rounding"
         )
 
@@ -106,15 +106,15 @@ def test_a_family_shares_one_run_whichever_comes_first(data, tmp_path, monkeypat
     assert file.stat().st_size < 10_000, "the state goes once nothing will go on from it"
 
 
-@pytest.mark.parametrize("change", ["seed", "data", "batch_norm", "dropout", "damaged"])
+@pytest.mark.parametrize("change", ["seed", "data", "batch_norm", "dropout_rate", "damaged"])
 def test_others_do_not_get_a_family_s_rows(data, tmp_path, change):
     settings = Settings(max_epochs=5)
     five = BASE | {"epochs": 5}
     first = list(trial.learn(five, settings, data, tmp_path))
     if change == "data":
         data = dataclasses.replace(data, name="others", train=data.valid)
-    elif change == "dropout":
-        five = five | {"dropout": 0.1}
+    elif change == "dropout_rate":
+        five = five | {"dropout_rate": 0.1}
     elif change == "damaged":
         next(tmp_path.iterdir()).write_bytes(b"half a fi")
     else:

@@ -1,19 +1,21 @@
-"""What is asked of a trained network. Each question adds a figure and a finding to the report.
+"""What is asked of a trained network. To ask more, add a function with the decorator `analysis` here.
 
-Those that find numbers worth comparing return them, for metrics.json.
+The decorator holds the figure's name, its heading and how to read it; the function draws, finds, and returns the
+numbers that are worth comparing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from pipeline import files
-from pipeline.datasets.datasets import Split
 from pipeline.interpretability import activations, attribution, figures, filter_bank
 from pipeline.interpretability.html_report import Report
+from pipeline.interpretability.subject import Subject
 
 DRAWS = 1000  # networks with filters made by chance
 PATCHES = 6  # for each channel
@@ -23,37 +25,48 @@ MARKED = 10  # mistakes beside the plane
 CHEAP = 0.1  # percentage points of accuracy that are little to lose
 
 
+Add = Callable[..., None]  # (figure, finding, table="", layer=""): puts a figure and its finding into the report
+
+
 @dataclass
-class Subject:
-    """A network under examination, and what it made of the test pictures."""
+class Analysis:
+    """One question to a trained network: the name of its figure, its heading, how to read it, what finds the answer."""
 
-    model: nn.Module
-    picture: torch.Tensor  # (1, 1, 28, 28) normalised, which goes the way through
-    caption: str  # what that is a picture of
-    test: Split
-    dataset: str
+    name: str
+    title: str
+    reading: str
+    find: Callable[[Subject, Add], dict | None]
 
-    def __post_init__(self):
-        self.network, self.names = type(self.model).__name__, self.model.class_names
-        self.asked = f"{len(self.test):,} test pictures of {self.dataset}"
-        self.stages = activations.Stages(self.model)
-        self.first = self.stages.convolutions[0]
-        self.weight = self.model.get_submodule(self.first).weight.detach()
-        self.filters = self.weight[:, 0].cpu().numpy()  # (N, size, size): a picture has one channel
-        self.seen = activations.survey(self.stages, self.test)
+    def run(self, subject: Subject, report: Report) -> dict:
+        """Add its figures and findings to the report; returns the numbers worth comparing, for metrics.json."""
 
-    def grey(self, i: int) -> np.ndarray:
-        """A test picture, (28, 28)."""
-        return self.test.images[i, 0].cpu().numpy()
+        def add(figure: Figure, finding: str, table: str = "", layer: str = "") -> None:
+            name, title = (f"{self.name}_{layer}", f"{self.title}: {layer}") if layer else (self.name, self.title)
+            report.add(name, title, self.reading, figure, finding, table)
 
-    def answer(self, i: int) -> str:
-        """The answer to a test picture; a wrong one ends in '!', which figures show in red."""
-        answer, truth = self.names[self.seen.answers[i]], self.names[self.seen.labels[i]]
-        between = ", is " if len(answer + truth) < 12 else ",\nis "
-        return answer if answer == truth else f"{answer}{between}{truth}!"
+        return self.find(subject, add) or {}
 
 
-def which_filters(subject: Subject, report: Report) -> None:
+ANALYSES: list[Analysis] = []  # in the order of the report
+
+
+def analysis(name: str, title: str, reading: str) -> Callable:
+    """Put a function at the end of ANALYSES."""
+
+    def register(find: Callable) -> Callable:
+        ANALYSES.append(Analysis(name, title, reading, find))
+        return find
+
+    return register
+
+
+@analysis(
+    "filters",
+    "The filters",
+    "Each square is one weight. A filter answers most where the picture is bright under its yellow squares and "
+    "dark under its blue ones.",
+)
+def first_layer_filters(subject: Subject, add: Add) -> None:
     """The weights of the first convolution."""
     filters, layer = subject.filters, subject.first
     numbers = [
@@ -63,10 +76,16 @@ def which_filters(subject: Subject, report: Report) -> None:
     finding = f"{layer}.weight has the shape {tuple(subject.weight.shape)}; "
     finding += f"its values go from {filters.min():.3f} to {filters.max():.3f}."
     figure = figures.filters(filters, f"{subject.network}: the {len(filters)} filters of {layer}")
-    report.add("filters", figure, finding, "\n".join(numbers))
+    add(figure, finding, "\n".join(numbers))
 
 
-def what_do_they_make(subject: Subject, report: Report) -> None:
+@analysis(
+    "filtered",
+    "What the filters make of a picture",
+    "Each filter is laid on every place of the picture. Red is where the picture is like the filter, blue where "
+    "it is like the filter's negative, white where it is neither.",
+)
+def filter_responses(subject: Subject, add: Add) -> None:
     """The picture through each filter by OpenCV, whose filtering and a network's convolution are the same sum."""
     picture, filters = subject.picture[0, 0].cpu().numpy(), subject.filters
     results = filter_bank.filtered(picture, filters)
@@ -75,19 +94,27 @@ def what_do_they_make(subject: Subject, report: Report) -> None:
     gap = np.abs(results[:, rim:-rim, rim:-rim] - own).max()
     finding = f"Away from the rim cv2.filter2D and {subject.first} without its bias differ by {gap:.0e} at most."
     title = f"{subject.network}: {subject.caption}, filtered by cv2.filter2D"
-    report.add("filtered", figures.filtered(picture, filters, results, title), finding)
+    add(figures.filtered(picture, filters, results, title), finding)
 
 
-def are_they_standard(subject: Subject, report: Report, seed: int) -> dict:
+@analysis(
+    "matches",
+    "Are they standard filters?",
+    "Beside each filter stands the one it resembles most among Sobel, Prewitt, Laplacian, Gaussian, line and "
+    "Gabor kernels at every angle, light for dark where it has a minus; r is their correlation. With so many to "
+    "choose from, anything resembles something. Right of the grey dotted line a filter resembles more than an "
+    "untrained one would, right of the orange one more than its smoothness alone explains.",
+)
+def standard_filters(subject: Subject, add: Add) -> dict:
     """The filters against every standard one; and filters made by chance, so that the number means something."""
-    filters, random = subject.filters, np.random.default_rng(seed)
+    filters, random = subject.filters, np.random.default_rng(subject.seed)
     count, size, _ = filters.shape
     bank = filter_bank.standard(size)
     found, correlations = filter_bank.best(filters, bank)
     table = filter_bank.by_family(filters, bank).assign(
         best=[str(kernel) for kernel in found], correlation=correlations
     )
-    files.write_csv(report.folder / "filters.csv", table)
+    files.write_csv(subject.folder / "filters.csv", table)
     own = np.abs(correlations)
     finding = f"The {count} filters match at {own.mean():.2f} on average, from {own.min():.2f} to {own.max():.2f}."
     metrics, chance = {"match": own.mean()}, {}
@@ -104,13 +131,18 @@ def are_they_standard(subject: Subject, report: Report, seed: int) -> dict:
         )
         metrics |= {f"match_{key}": means.mean(), f"match_{key}_deviation": means.std(), f"above_{key}": above}
     title = f"{subject.network}: the filters of {subject.first}, and the standard filter each resembles most"
-    report.add(
-        "matches", figures.matches(filters, found, correlations, chance, title), finding, table.round(2).to_string()
-    )
+    add(figures.matches(filters, found, correlations, chance, title), finding, table.round(2).to_string())
     return metrics
 
 
-def which_way(subject: Subject, report: Report) -> dict:
+@analysis(
+    "way",
+    "The way through",
+    "From top to bottom the picture becomes an answer. Each tile is one channel, red above zero and blue below, "
+    "on a scale of its stage's own; channel 0 is at the left. 'After' is what pooling and ReLU let through: "
+    "smaller, and without blue.",
+)
+def forward_pass(subject: Subject, add: Add) -> dict:
     """One picture's values at every stage, up to the answer."""
     values = {stage: value[0].cpu().numpy() for stage, value in subject.stages.values(subject.picture).items()}
     probabilities = np.exp(values.pop(subject.stages.end))
@@ -122,11 +154,17 @@ def which_way(subject: Subject, report: Report) -> dict:
     likely = probabilities.argsort()[::-1][:3]
     finding = f"The answer to {subject.caption}: "
     finding += ", ".join(f"{subject.names[i]} with {100 * probabilities[i]:.2f} %" for i in likely) + "."
-    report.add("way", figure, finding)
+    add(figure, finding)
     return {"image": subject.caption, "answer": subject.names[likely[0]], "confidence": probabilities.max().item()}
 
 
-def what_excites(subject: Subject, report: Report) -> None:
+@analysis(
+    "patches",
+    "What excites a channel",
+    "Below each channel's number and its greatest value lie the places on test pictures that excited it most, "
+    "each from another picture. What they have in common is what the channel looks for.",
+)
+def exciting_patches(subject: Subject, add: Add) -> None:
     """Of each channel of each convolution, the patches of test pictures on which it is greatest."""
     for layer in subject.stages.convolutions:
         peaks, pictures = subject.seen.peaks[layer].topk(PATCHES, dim=0)  # (PATCHES, channels)
@@ -147,10 +185,16 @@ def what_excites(subject: Subject, report: Report) -> None:
         finding = f"{layer} sees {side} pixels at once; {idle} of its {len(patches)} channels never rise above zero."
         title = f"{subject.network}: the {side} patches that excite each channel of {layer} most, {subject.asked}"
         figure = figures.patches(patches, captions, subject.filters if layer == subject.first else None, title)
-        report.add("patches", figure, finding, "\n".join(lines), of=layer)
+        add(figure, finding, "\n".join(lines), layer=layer)
 
 
-def which_channels_matter(subject: Subject, report: Report) -> dict:
+@analysis(
+    "switched_off",
+    "Which channels matter",
+    "Each bar is the accuracy lost when that one channel is held at zero and all else stays. A low bar need not "
+    "mean an idle channel: others may see the same.",
+)
+def channel_ablation(subject: Subject, add: Add) -> dict:
     """The accuracy that is left when one channel is held at zero."""
     full = subject.seen.accuracy
     left = {
@@ -161,7 +205,7 @@ def which_channels_matter(subject: Subject, report: Report) -> dict:
         columns=["layer", "channel", "accuracy"],
     )
     table["lost"] = full - table.accuracy
-    files.write_csv(report.folder / "channels.csv", table)
+    files.write_csv(subject.folder / "channels.csv", table)
     most, cheap = table.loc[table.lost.idxmax()], (table.lost < CHEAP).sum().item()
     finding = (
         f"With all channels {full:.2f} %, without channel {most.channel} of {most.layer} {most.accuracy:.2f} %; "
@@ -171,11 +215,18 @@ def which_channels_matter(subject: Subject, report: Report) -> dict:
         {layer: full - values for layer, values in left.items()},
         f"{subject.network}: accuracy lost with each channel, {subject.asked}",
     )
-    report.add("switched_off", figure, finding, table.round(2).to_string(index=False))
+    add(figure, finding, table.round(2).to_string(index=False))
     return {"least_accuracy_without_a_channel": most.accuracy, "cheap_channels": cheap}
 
 
-def which_ink_speaks(subject: Subject, report: Report) -> dict:
+@analysis(
+    "occlusion",
+    "What speaks for an answer",
+    "A square of 5×5 pixels is rubbed out around each pixel in turn. Red is where the class loses by that, so "
+    "that the ink there speaks for it; blue is where it gains. Log-odds are the logarithm of p / (1 - p). The "
+    "outline is the ink's.",
+)
+def occlusion(subject: Subject, add: Add) -> dict:
     """What a rubber changes, for right answers and for wrong ones."""
     seen, groups, changed = subject.seen, {}, {}
     for kind, pictures in (("right", seen.right[:RUBBED]), ("wrong", seen.wrong[:RUBBED])):
@@ -195,11 +246,18 @@ def which_ink_speaks(subject: Subject, report: Report) -> dict:
         f"{len(seen.right[:RUBBED])} right ones."
     )
     title = f"{subject.network}: ink that speaks for a class (red) and against it (blue)\n{subject.asked}"
-    report.add("occlusion", figures.occlusions(groups, title), finding)
+    add(figures.occlusions(groups, title), finding)
     return {"mended": changed["wrong"], "spoiled": changed["right"]}
 
 
-def where_does_it_decide(subject: Subject, report: Report) -> dict:
+@analysis(
+    "plane",
+    "Where it decides",
+    "Each dot is a test picture as the last layer sees it, laid flat along the two directions of greatest spread "
+    "(PCA). Near dots look alike to the network, though two directions cannot show all that keeps classes "
+    "apart. The worst mistakes are ringed, with what was answered and what it is.",
+)
+def decision_plane(subject: Subject, add: Add) -> dict:
     """The last hidden layer in two dimensions, with the mistakes that left the truth the least probability."""
     seen = subject.seen
     points, share = attribution.plane(seen.hidden)
@@ -209,5 +267,5 @@ def where_does_it_decide(subject: Subject, report: Report) -> dict:
     finding += f"marked are the {len(worst)} worst of {len(seen.wrong)} mistakes."
     title = f"{subject.network}: its {size}-dimensional layer in two dimensions, {subject.asked}"
     marked = [(points[i], subject.grey(i), subject.answer(i)) for i in worst]
-    report.add("plane", figures.plane(points, seen.labels.numpy(), subject.names, marked, title), finding)
+    add(figures.plane(points, seen.labels.numpy(), subject.names, marked, title), finding)
     return {"variance_in_two_dimensions": share}

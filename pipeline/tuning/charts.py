@@ -143,4 +143,5 @@ def _most(axis: Axes, accuracies: pd.Series) -> None:
     bottom = low - 0.15 * (high - low) - 0.1
     axis.set_ylim(bottom, high + 0.1 * (high - low) + 0.1)
     if hidden := (accuracies < bottom).sum():
-        axis.text(0.01, 0.01, f"{hidden} below", transform=axis.transAxes, color="gray", va="bottom")
+        note = f"{hidden} of {len(accuracies)} lie below, not shown"
+        axis.text(0.01, 0.01, note, transform=axis.transAxes, color="gray", va="bottom", fontsize=8)

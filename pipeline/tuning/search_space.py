@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pipeline.cli import option
 from pipeline.errors import Failure
 
-DIMENSIONS = ("conv_layers", "linear_layers", "dropout", "hidden_units", "batch_size", "epochs", "learning_rate")
+DIMENSIONS = ("conv_layers", "linear_layers", "dropout_rate", "hidden_units", "batch_size", "epochs", "learning_rate")
 EPOCHS = 5  # the grid's step
 LEARNING_RATES = {"adam": [0.01, 0.001, 0.0001], "muon": [0.06, 0.03, 0.015]}
 MOST = 1_000_000  # combinations of a grid
@@ -58,7 +58,7 @@ def dimensions(settings: Settings) -> dict[str, list]:
     return {
         "conv_layers": list(range(1, settings.max_conv_layers + 1)),
         "linear_layers": list(range(1, settings.max_linear_layers + 1)),
-        "dropout": [step / 10 for step in range(1, math.floor(settings.max_dropout * 10 + 1e-6) + 1)],
+        "dropout_rate": [step / 10 for step in range(1, math.floor(settings.max_dropout * 10 + 1e-6) + 1)],
         "hidden_units": list(range(64, settings.max_hidden_units + 1, 64)),
         "batch_size": list(range(32, settings.max_batch_size + 1, 32)),
         "epochs": list(range(EPOCHS, settings.max_epochs + 1, EPOCHS)),

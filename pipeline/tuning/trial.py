@@ -22,14 +22,15 @@ MOMENTUM = {"adam": 0.9, "muon": 0.85}
 
 def network(configuration: Configuration) -> models.FashionNet:
     """As large as the configuration says, with random weights."""
-    names = ("conv_layers", "linear_layers", "hidden_units", "dropout")
-    return models.FashionNet(**{name: configuration[name] for name in names})
+    names = ("conv_layers", "linear_layers", "hidden_units")
+    return models.FashionNet(**{name: configuration[name] for name in names}, dropout=configuration["dropout_rate"])
 
 
 def recipe(configuration: Configuration, settings: Settings, device: torch.device) -> Recipe:
     """How it is trained: as in the report, unless the settings go beyond it."""
     return Recipe(
-        **{name: configuration[name] for name in ("epochs", "batch_size", "learning_rate", "dropout")},
+        **{name: configuration[name] for name in ("epochs", "batch_size", "learning_rate")},
+        dropout=configuration["dropout_rate"],
         optimizer=settings.optimizer,
         momentum=MOMENTUM[settings.optimizer],
         schedule=settings.schedule,
@@ -72,7 +73,8 @@ def learn(configuration: Configuration, settings: Settings, data: Data, folder: 
     """
     asked = recipe(configuration, settings, data.train.labels.device)
     made_with = {"family": family(configuration, settings), "seed": settings.seed, "data": data.name}
-    made_with |= {name: value for name, value in cli.result_settings(asked).items() if name not in configuration}
+    varied = {*configuration, "dropout"}  # these are in the family
+    made_with |= {name: value for name, value in cli.result_settings(asked).items() if name not in varied}
     path = folder / f"{hashlib.sha256(repr(made_with).encode()).hexdigest()[:20]}.pt"
     rows, state = _recall(path, made_with)
     if state is None and len(rows) < asked.epochs:

@@ -30,7 +30,8 @@ def test_the_report_s_grid():
     values = {name: sorted({one[name] for one in combinations}) for name in search_space.DIMENSIONS}
     assert values == {
         "conv_layers": [1, 2, 3], "linear_layers": [1, 2, 3], "dropout_rate": [0.1, 0.2, 0.3],
-        "hidden_units": [64, 128], "batch_size": [32, 64], "epochs": [5, 10, 15, 20], "learning_rate": [0.0001, 0.001, 0.01],
+        "hidden_units": [64, 128], "batch_size": [32, 64],
+        "epochs": [5, 10, 15, 20], "learning_rate": [0.0001, 0.001, 0.01],
     }  # fmt: skip
     assert search_space.plan(Settings(sampler="grid"), 75) == combinations
 

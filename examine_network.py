@@ -44,8 +44,8 @@ class Config(cli.Common):
 
 def main(config: Config) -> dict:
     """Ask one question after the other, each answered by a figure and a finding; returns the numbers."""
-    device, folder = runtime.begin(config)
-    plots.begin(config.show)
+    device, folder = runtime.start(config)
+    plots.select_backend(config.show)
     subject = prepare(config, device, folder)
     introduction = (
         f"{config.weights} holds a {subject.network} of {models.parameter_count(subject.model):,} parameters. "
@@ -74,9 +74,9 @@ def pictures_of(names: tuple[str, ...], config: Config) -> datasets.Data:
     if names == models.DIGITS:
         return datasets.mnist(config.data_dir, config.dataset)
     if names == models.CLOTHES:
-        return datasets.fashion(config.data_dir)
+        return datasets.fashion_mnist(config.data_dir)
     if TEMPLATES.keys() >= set(names):
-        return datasets.letters(names)
+        return datasets.synthetic_letters(names)
     raise errors.Failure(f"no pictures of the classes {', '.join(names)}: give --weights of another network")
 
 
@@ -90,7 +90,7 @@ def prepare(config: Config, device: torch.device, folder: Path) -> Subject:
     if own is None:
         picture, caption = data.train.images[:1], f"the first training picture of {data.name}"
     else:
-        picture, caption = datasets.normalise(own[None]), f"your picture {config.image.name}"
+        picture, caption = datasets.normalize(own[None]), f"your picture {config.image.name}"
     return Subject(model, picture.to(device), caption, test.to(device), data.name, folder, config.seed)
 
 

@@ -36,9 +36,9 @@ from pipeline.evaluation.metrics import predict
 from pipeline.tuning import best_model, charts, search_space, study
 from pipeline.tuning import trial as trial_module
 from pipeline.tuning.search_space import Settings
-from pipeline.tuning.study import Ledger
+from pipeline.tuning.study import Study
 from pipeline.tuning.trial import estimate, precision
-from pipeline.tuning.workers import cores, run
+from pipeline.tuning.workers import available_cores, run_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,8 @@ def main(config: Config) -> pd.DataFrame | dict | None:
     """Task 4 of the report: search, or train the champion; returns the results, or the champion's metrics."""
     if config.champion and config.dry_run:
         raise WrongUsage("--dry-run cannot be combined with --champion")
-    device, folder = runtime.begin(config)
-    plots.begin(config.show)
+    device, folder = runtime.start(config)
+    plots.select_backend(config.show)
     settings = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
     results = (train_best if config.champion else search)(config, settings, device, folder)
     if results is not None:
@@ -103,13 +103,13 @@ def search(config: Config, settings: Settings, device: torch.device, folder: Pat
         print(f"  {name:14} {', '.join(f'{value:g}' for value in values)}")
     grid, plan = search_space.grid(settings), search_space.plan(settings, config.trials)
     print(f"{len(grid):,} configurations, {len(plan):,} to try")
-    data, workers = clothes(config, settings), config.workers or cores()
+    data, workers = clothes(config, settings), config.workers or available_cores()
     if config.dry_run:
         print_estimate(settings, config.trials, workers, data.to(device))
         return None
 
     # the study
-    book = Ledger(database(config, folder), config.study, settings, config.trials)
+    book = Study(database(config, folder), config.study, settings, config.trials)
     families = folder / "families"
     runtime.output_folder(families)
     watch(book, workers, config, settings, config.data_dir, families, device)
@@ -130,27 +130,27 @@ def database(config: Config, folder: Path) -> str:
 
 
 def clothes(config: Config, settings: Settings) -> datasets.Data:
-    data = trial_module.data(settings, config.data_dir)
+    data = trial_module.fashion_data(settings, config.data_dir)
     print(
         f"{data.name}: {len(data.train):,} to learn from, {len(data.valid):,} to rank by, {len(data.test):,} to report"
     )
     return data
 
 
-def watch(book: Ledger, workers: int, config: Config, *task) -> None:
+def watch(book: Study, workers: int, config: Config, *task) -> None:
     """Run the workers under a progress bar: epochs, trials, the best so far, the time left over all trials."""
-    (learned, total), open_ones = book.progress(), sum(map(study.is_open, book.trials()))
+    (learned, total), open_ones = book.progress(), sum(map(study.is_unfinished, book.trials()))
     best = study.results(book.trials()).valid_acc.max() if open_ones < len(book.plan) else 0
     print(f"{len(book.plan) - open_ones} of {len(book.plan)} trials are done, {total - learned} epochs are left")
     with tqdm(total=total, initial=learned, unit=" epochs", disable=config.quiet or None) as bar:
-        for _, ended in run(book, workers, *task):
+        for _, ended in run_workers(book, workers, *task):
             for trial in ended:
                 tqdm.write(study.describe(trial))
                 best = max(best, trial.value or 0)
             bar.update()
             if ended:  # here; others may have ended elsewhere
                 bar.n, bar.total = book.progress()
-                open_ones = sum(map(study.is_open, book.trials()))
+                open_ones = sum(map(study.is_unfinished, book.trials()))
             bar.set_postfix_str(f"{len(book.plan) - open_ones}/{len(book.plan)} trials, best {best:.2f} %")
 
 

@@ -62,34 +62,34 @@ class Config(cli.Common, LetterRecipe):
 
 def main(config: Config) -> dict:
     """The report's first extension, in order; returns the metrics."""
-    device, folder = runtime.begin(config)
-    plots.begin(config.show)
+    device, folder = runtime.start(config)
+    plots.select_backend(config.show)
 
     # The network: three convolutions, two linear layers.
     if config.skip_training:
         model = checkpoints.load(folder / "model.pt", models.GreekNet, "greek_from_scratch.py")
         source = letters.Source(model.class_names)
     else:
-        source = letters.find(config.greek_train, config.data_dir, config.letters == "all")
+        source = letters.find_source(config.greek_train, config.data_dir, config.letters == "all")
         model = models.GreekNet(source.names, config.dropout)
-    plots.save(plots.network(model, "The Greek network"), folder / "network.png")
+    plots.save(plots.network_diagram(model, "The Greek network"), folder / "network.png")
 
     # The letters to learn, and others to be tested on.
     name = source.describe(config.drawn)
     if config.skip_training:
-        valid = letters.drawn(source, config.seed, config.wear)
+        valid = letters.synthetic_test(source, config.seed, config.wear)
     else:
-        train, valid = letters.mix(source, config, config.seed, with_outliers=config.decline > 0)
+        train, valid = letters.training_mixture(source, config, config.seed, with_outliers=config.decline > 0)
         print(f"{name}: {letters.describe(train, source.names)} to learn from")
         picture = plots.examples(train.images, train.labels, source.names, 50, f"To learn from: {name}")
         plots.save(picture, folder / "training.png")
 
         # What training makes of them: in every epoch each is turned, stretched, slanted, shifted and bent anew.
         if config.augment:
-            augment = augmentation.KINDS[config.augmentation]
+            augment = augmentation.AUGMENTATIONS[config.augmentation]
             images = torch.cat([train.images[:10], *(augment(train.images[:10], config.augment) for _ in range(4))])
             captions = ["as given"] * 10 + ["augmented"] * 40
-            picture = plots.pictures(images, captions, 10, "Ten letters, and four augmentations of each")
+            picture = plots.image_grid(images, captions, 10, "Ten letters, and four augmentations of each")
             plots.save(picture, folder / "augmentation.png")
     test = letter_test.read(config.handwritten, Config.handwritten, source, valid)
 

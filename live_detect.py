@@ -34,10 +34,10 @@ from pipeline import checkpoints, cli, runtime
 from pipeline.cli import option
 from pipeline.errors import Failure
 from pipeline.live import frame_sources, recording
-from pipeline.live.controls import Keys
+from pipeline.live.controls import Controls
 from pipeline.live.frame_sources import Camera, Folder, Video
-from pipeline.live.recording import Film
-from pipeline.live.session import Live, Table, table
+from pipeline.live.recording import Recording
+from pipeline.live.session import PredictionTable, Session, write_predictions
 from pipeline.live.window import Window
 
 PAUSE = 1 / 30  # seconds between two looks at a picture that stands
@@ -67,14 +67,14 @@ def main(config: Config) -> None:
     torch.set_num_threads(config.threads)
     cv2.setNumThreads(config.threads)
     folder = runtime.output_folder(config.output_dir)
-    live = Live(Keys(find_networks(config), config.mode, folder, config.handwritten), config.mirror)
+    live = Session(Controls(find_networks(config), config.mode, folder, config.handwritten), config.mirror)
     window = None if config.headless else Window()
     source = frame_sources.frame_source(config.source)
 
     ending = None
     with contextlib.ExitStack() as files:
-        log = files.enter_context(table(folder / "live.csv")) if config.headless else None
-        record = files.enter_context(recording.film(config.record, source.rate)) if config.record else None
+        log = files.enter_context(write_predictions(folder / "live.csv")) if config.headless else None
+        record = files.enter_context(recording.record(config.record, source.rate)) if config.record else None
         try:
             watch(live, source, window, log, record)
         except (KeyboardInterrupt, Failure) as failure:
@@ -106,7 +106,11 @@ def find_networks(config: Config) -> dict[str, dict[str, torch.nn.Module]]:
 
 
 def watch(
-    live: Live, source: Camera | Video | Folder, window: Window | None, log: Table | None, record: Film | None
+    live: Session,
+    source: Camera | Video | Folder,
+    window: Window | None,
+    log: PredictionTable | None,
+    record: Recording | None,
 ) -> None:
     """Until a key ends it, the window is closed, or, without a window, the source is at its end."""
     begin = due = time.monotonic()

@@ -58,8 +58,8 @@ class Config(cli.Common, Recipe):
 
 def main(config: Config) -> dict:
     """Tasks A to F of the report, in order; returns the metrics."""
-    device, folder = runtime.begin(config)
-    plots.begin(config.show)
+    device, folder = runtime.start(config)
+    plots.select_backend(config.show)
     default_is_absent = config.handwritten == Config.handwritten and not config.handwritten.exists()
     photos = None if default_is_absent else read_folder(config.handwritten, models.DIGITS)
 
@@ -68,12 +68,14 @@ def main(config: Config) -> dict:
     name, test = data.name, data.test
     print(f"{name}: {len(data.train):,} training, {len(data.valid):,} validation, {len(test):,} test pictures")
     captions = [f"{label}" for label in test.labels[:6].tolist()]
-    plots.save(plots.pictures(test.images[:6], captions, 3, f"Six test pictures: {name}"), folder / "first_digits.png")
+    plots.save(
+        plots.image_grid(test.images[:6], captions, 3, f"Six test pictures: {name}"), folder / "first_digits.png"
+    )
 
     # B: the network
     model = models.MnistNet(dropout=config.dropout)
     print(torchinfo.summary(model, (1, 1, 28, 28), row_settings=["var_names"], device="cpu", verbose=0))
-    plots.save(plots.network(model, "The digit network"), folder / "network.png")
+    plots.save(plots.network_diagram(model, "The digit network"), folder / "network.png")
 
     # C and D: train; the epoch of least validation loss is kept in model.pt
     if not config.skip_training:
@@ -94,7 +96,7 @@ def main(config: Config) -> dict:
 
     # F: people's own handwriting, read before any work so that what is wrong there is said at once
     if photos:
-        handwriting.evaluate(model, *photos, folder)
+        handwriting.evaluate_handwriting(model, *photos, folder)
     if config.skip_training:
         metrics = {"test_accuracy": accuracy}
     print(f"\n{name}: {accuracy:.2f} % of the test pictures are right; everything is in {folder}/")
@@ -109,11 +111,11 @@ def add_outliers(config: Config, data: datasets.Data) -> None:
     Most outliers are drawn: without drawn digits the network would learn that what is drawn is none.
     """
     if config.decline and config.outliers:
-        digits, classes = datasets.pictures(data.train), data.train.labels.cpu().numpy()
+        digits, classes = datasets.to_uint8(data.train), data.train.labels.cpu().numpy()
         strange = outliers.outliers(digits, classes, config.outliers, config.seed)
-        drawn, labels = synthetic.digits(round(DRAWN * config.outliers), config.seed, rare=True)
+        drawn, labels = synthetic.draw_digits(round(DRAWN * config.outliers), config.seed, rare=True)
         labels = np.concatenate([np.full(len(strange), -1), labels])
-        data.train = datasets.add(data.train, np.concatenate([strange, drawn]), labels)
+        data.train = datasets.extend(data.train, np.concatenate([strange, drawn]), labels)
 
 
 if __name__ == "__main__":

@@ -77,8 +77,8 @@ def transfer(digits: Path, class_names: Sequence[str], unfreeze: int, dropout: f
 
 def main(config: Config) -> dict:
     """The report's transfer, in order; returns the metrics."""
-    device, folder = runtime.begin(config)
-    plots.begin(config.show)
+    device, folder = runtime.start(config)
+    plots.select_backend(config.show)
     if config.batch_norm:
         raise WrongUsage("batch normalisation would change what is frozen: leave out --batch-norm")
 
@@ -87,18 +87,18 @@ def main(config: Config) -> dict:
         model = checkpoints.load(folder / "model.pt", models.MnistNet, "transfer_greek.py")
         source = letters.Source(model.class_names)
     else:
-        source = letters.find(config.greek_train, config.data_dir, config.letters == "all")
+        source = letters.find_source(config.greek_train, config.data_dir, config.letters == "all")
         model = transfer(config.digits, source.names, config.unfreeze, config.dropout)
         for name, parameter in model.named_parameters():
             print(f"{name:14}{parameter.numel():7,} parameters  {'learn' if parameter.requires_grad else 'frozen'}")
-    plots.save(plots.network(model, "The digit network, its last layer for Greek"), folder / "network.png")
+    plots.save(plots.network_diagram(model, "The digit network, its last layer for Greek"), folder / "network.png")
 
     # The letters to learn, and others to be tested on.
     name = source.describe(config.drawn)
     if config.skip_training:
-        valid = letters.drawn(source, config.seed, config.wear)
+        valid = letters.synthetic_test(source, config.seed, config.wear)
     else:
-        train, valid = letters.mix(source, config, config.seed, with_outliers=config.decline > 0)
+        train, valid = letters.training_mixture(source, config, config.seed, with_outliers=config.decline > 0)
         print(f"{name}: {letters.describe(train, source.names)} to learn from")
         picture = plots.examples(train.images, train.labels, source.names, 50, f"To learn from: {name}")
         plots.save(picture, folder / "training.png")

@@ -17,12 +17,12 @@ import optuna
 from benchmarks import results
 from pipeline.tuning import search_space
 from pipeline.tuning.search_space import Settings
-from pipeline.tuning.study import Ledger, is_open
+from pipeline.tuning.study import Study, is_unfinished
 
 FINISHED, MEASURED = 500, 20
 
 
-def trial(book: Ledger) -> dict:
+def trial(book: Study) -> dict:
     """Milliseconds of one job's bookkeeping, by its parts; that of a trial is that of 20 epochs."""
     start = time.perf_counter()
     job = book.take()
@@ -60,8 +60,8 @@ def main(url: str = "") -> None:
                 # one-cycle, so that a job is a trial, but for networks without hidden units
                 settings = Settings(schedule="one-cycle", max_batch_size=128, pruner=pruner)
                 history(url, f"{pruner} {finished}", settings, finished)
-                book = Ledger(url, f"{pruner} {finished}", settings, finished + MEASURED)
-                while any(map(is_open, book.trials())):
+                book = Study(url, f"{pruner} {finished}", settings, finished + MEASURED)
+                while any(map(is_unfinished, book.trials())):
                     rows.append(results.say({"pruner": pruner, "finished": finished, **trial(book)}))
     summary = {
         f"{part}_ms_{pruner}_{finished}": statistics.median(

@@ -39,7 +39,7 @@ def main() -> None:
         files.write_csv(results.FOLDER / f"cheap_{seed}.csv", tables[seed])
 
     torch.set_num_threads(1)
-    data = trial.data(Settings(), cli.DATA_DIR)
+    data = trial.fashion_data(Settings(), cli.DATA_DIR)
     measured: dict[tuple, float] = {}
 
     def seconds(one: Configuration, settings: Settings) -> float:

@@ -89,12 +89,12 @@ def main(*weights: str) -> None:
         model = checkpoints.load(Path(path), models.MnistNet, "train_mnist.py")
         passed = metrics.predict(model, data.valid.images).exp().amax(1).quantile(0.05).item()
         confidence, answers = metrics.predict(model, data.test.images).exp().max(1)
-        sure = confidence > handwriting.SURE
+        sure = confidence > handwriting.MIN_CONFIDENCE
         right = (answers == data.test.labels)[sure].float().mean().item()
         row = {"weights": path, "digits_answered": 100 * sure.float().mean().item(), "right_when_answered": 100 * right}
         for kind, images in pictures.items():
-            confidence = metrics.predict(model, datasets.normalise(images)).exp().amax(1)
-            row[f"{kind}: answered"] = 100 * (confidence > handwriting.SURE).float().mean().item()
+            confidence = metrics.predict(model, datasets.normalize(images)).exp().amax(1)
+            row[f"{kind}: answered"] = 100 * (confidence > handwriting.MIN_CONFIDENCE).float().mean().item()
             row[f"{kind}: at 95 % recall"] = 100 * (confidence > passed).float().mean().item()
         for rule in ("answered", "at 95 % recall"):
             row[f"mean: {rule}"] = sum(row[f"{kind}: {rule}"] for kind in pictures) / len(pictures)

@@ -24,7 +24,7 @@ from pipeline.training import loop
 def main() -> None:
     real = datasets.mnist(cli.DATA_DIR, "mnist").test
     start = time.perf_counter()
-    drawn = datasets.synthetic()
+    drawn = datasets.synthetic_digits()
     seconds = time.perf_counter() - start
     recipe = dataclasses.replace(train_mnist.PRESETS["best"], epochs=5)
     rows = []

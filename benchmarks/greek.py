@@ -30,7 +30,7 @@ from pipeline.datasets import datasets, letters, outliers
 from pipeline.datasets.datasets import Split
 from pipeline.datasets.letters import Source
 from pipeline.evaluation import metrics
-from pipeline.evaluation.handwriting import SURE
+from pipeline.evaluation.handwriting import MIN_CONFIDENCE
 from pipeline.training import loop
 from pipeline.training.loop import Recipe
 
@@ -53,7 +53,7 @@ def contestants(digits: Path, names: list[str]) -> dict[str, tuple[Recipe, Calla
 
 def train_once(source: Source, recipe: Recipe, build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """One network after the last epoch, in silence; the seed decides its letters, its first weights and its steps."""
-    train, _ = letters.mix(source, recipe, seed, with_outliers=recipe.decline > 0)
+    train, _ = letters.training_mixture(source, recipe, seed, with_outliers=recipe.decline > 0)
     torch.manual_seed(seed)
     *_, last = loop.fit(build(), train, recipe, seed, quiet=True)
     return last.model
@@ -64,15 +64,18 @@ def split(source: Source, names: list[str]) -> Split:
 
 
 def sure(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    return metrics.predict(model, images).amax(1).exp() > SURE
+    return metrics.predict(model, images).amax(1).exp() > MIN_CONFIDENCE
 
 
 def measure(source: Source, recipes: dict, seeds: int) -> list[dict]:
     """Train each recipe; what it reads of the letters, and what it takes for a letter that is none."""
-    tests = {"train letters": letters.find(TRAIN, Path(), False), "test letters": letters.find(TEST, Path(), False)}
+    tests = {
+        "train letters": letters.find_source(TRAIN, Path(), False),
+        "test letters": letters.find_source(TEST, Path(), False),
+    }
     digits = datasets.mnist(cli.DATA_DIR, "mnist").test
     digits = digits.images[torch.isin(digits.labels, torch.tensor([0, 3, 5, 6, 7]))][:2000]
-    others = datasets.normalise(outliers.letters(2000, np.random.default_rng(2026), source.names))
+    others = datasets.normalize(outliers.letters(2000, np.random.default_rng(2026), source.names))
     rows = []
     for seed in range(seeds):
         for name, (recipe, build) in recipes.items():
@@ -118,9 +121,9 @@ def one_by_one(source: Source, recipes: dict) -> list[dict]:
 
 
 def main(part: str) -> None:
-    source = letters.find(TRAIN, Path(), False)
+    source = letters.find_source(TRAIN, Path(), False)
     if part in ("drawn", "all"):
-        source = letters.drawn_only(part == "all")
+        source = letters.synthetic_source(part == "all")
     recipes = contestants(DIGITS, source.names)
     best = {name: recipe for name, recipe in recipes.items() if name.startswith("best")}
     if part == "one":

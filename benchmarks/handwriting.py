@@ -164,15 +164,15 @@ def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.nd
         samples = [kind.samples[way][i] for i in where]
         counts, by_writer = defaultdict(list), 0
         for network in networks:
-            images = [sample.picture for sample in handwriting.choose(network, samples)]
-            table = handwriting.answer(network, images)
+            images = [sample.picture for sample in handwriting.choose_readings(network, samples)]
+            table = handwriting.classify(network, images)
             right = ((table.prediction == labels) & (table.confidence > 0)).to_numpy()
             answered = (table.answer != handwriting.UNCLEAR).to_numpy()
             for name, values in (("right", right), ("answered", answered), ("both", right & answered)):
                 counts[name].append(int(values.sum()))
             by_writer = by_writer + right / len(networks)
             if way == "ours":
-                probabilities = handwriting.look(network, datasets.normalise(np.stack(images))).exp()
+                probabilities = handwriting.predict_views(network, datasets.normalize(np.stack(images))).exp()
                 mean_probability = mean_probability + probabilities[torch.arange(len(truth)), truth] / len(networks)
         if way == "ours":
             row = shares(counts, len(where))
@@ -193,7 +193,7 @@ def of_sheet(photo: np.ndarray, transcript: str, networks: list) -> dict:
     wanted = transcript.replace("/", "") if transcript.replace("/", "").isdigit() else transcript
     exact, first = 0, ""
     for network in networks:
-        table = handwriting.answer(network, [character.image for character in characters]) if characters else None
+        table = handwriting.classify(network, [character.image for character in characters]) if characters else None
         likeliest = "" if table is None else "".join(table.prediction)
         answered = "" if table is None else "".join(table.answer.replace(handwriting.UNCLEAR, "?"))
         exact += (likeliest if wanted.isdigit() else answered.replace("?", "")) == "".join(filter(str.isdigit, wanted))
@@ -243,7 +243,7 @@ def main(folder: Path, weights: list[Path]) -> None:
                 row |= of_sheet(as_uint8(read_image(sheet)), transcript, networks)
                 rows.append(results.say(row))
         worst = sorted(worst, key=lambda item: item[0])[:WORST]
-        samples = handwriting.choose(networks[0], [kind.samples["ours"][i] for _, kind, i in worst])
+        samples = handwriting.choose_readings(networks[0], [kind.samples["ours"][i] for _, kind, i in worst])
         table = answers(networks[0], samples)
         table["label"] = [sample.label for sample in samples]
         title = f"The {WORST} that left the truth the least probability"

@@ -29,13 +29,13 @@ from benchmarks.photos import tutorial_way
 from benchmarks.simulation import held_page, photographs, surroundings
 from models import DIGITS
 from pipeline import files
-from pipeline.datasets.datasets import normalise
+from pipeline.datasets.datasets import normalize
 from pipeline.datasets.handwriting_folder import read_folder
 from pipeline.evaluation.handwriting import UNCLEAR
 from pipeline.live import overlay
-from pipeline.live.controls import Keys
-from pipeline.live.frame_sources import HEIGHT, RATE, WIDTH
-from pipeline.live.session import Live
+from pipeline.live.controls import Controls
+from pipeline.live.frame_sources import CAMERA_FPS, CAMERA_HEIGHT_PX, CAMERA_WIDTH_PX
+from pipeline.live.session import Session
 from pipeline.preprocessing.image_files import read_image
 
 NAMED = 0.5  # seconds of rest within which a character is to be named
@@ -50,7 +50,7 @@ def real_pages(folder: Path, names: list[str], seed: int) -> Iterator[tuple[str,
         yield sample.label, held_page.on_page(read_image(sample.file), np.random.default_rng([seed, i]))
 
 
-def measure(pages: Iterator[tuple[str, np.ndarray]], lives: dict[str, Live], seed: int) -> list[dict]:
+def measure(pages: Iterator[tuple[str, np.ndarray]], lives: dict[str, Session], seed: int) -> list[dict]:
     """In percent: named within half a second of rest, frames answered later, right of all frames answered."""
     rows = {made: {"pages": 0, "named": 0, "resting": 0, "later": 0, "answers": 0, "right": 0, "faults": []}
             for made in lives}  # fmt: skip
@@ -59,7 +59,7 @@ def measure(pages: Iterator[tuple[str, np.ndarray]], lives: dict[str, Live], see
         seen, wrong = dict.fromkeys(lives, False), {made: set() for made in lives}
         for moment in held_page.held(page, held_page.Scene(rng), rng):
             for made, live in lives.items():
-                _, reading = live.step(replace(moment.frame, time=live.frames / RATE))
+                _, reading = live.step(replace(moment.frame, time=live.frames / CAMERA_FPS))
                 row, is_right = rows[made], reading.label == label
                 seen[made] |= is_right and 0 <= moment.resting <= NAMED
                 row["resting"] += moment.resting > NAMED
@@ -81,19 +81,19 @@ def measure(pages: Iterator[tuple[str, np.ndarray]], lives: dict[str, Live], see
     ]  # fmt: skip
 
 
-def false_answers(lives: dict[str, Live], seed: int, scenes: int) -> list[dict]:
+def false_answers(lives: dict[str, Session], seed: int, scenes: int) -> list[dict]:
     """How often something is named where no one wrote anything."""
     answers, before = {made: [] for made in lives}, dict.fromkeys(lives, "")
     for i in range(scenes):
         rng = np.random.default_rng([seed, 9, i])
         scene, hand, page = held_page.Scene(rng), held_page.Hand(rng, rng.uniform(0.2, 3)), held_page.no_writing(rng)
         scale = rng.uniform(0.4, 1.5)
-        for j in range(round(SCENE * RATE)):
-            away = 0.35 * max(0, np.sin(2 * np.pi * j / RATE / SCENE + i)) ** 2  # a page that wanders
-            where = None if page is None else hand.map(page, scale, away, j / RATE, scene.size)
+        for j in range(round(SCENE * CAMERA_FPS)):
+            away = 0.35 * max(0, np.sin(2 * np.pi * j / CAMERA_FPS / SCENE + i)) ** 2  # a page that wanders
+            where = None if page is None else hand.map(page, scale, away, j / CAMERA_FPS, scene.size)
             frame = scene.shoot(page, where, 2)
             for made, live in lives.items():
-                _, reading = live.step(replace(frame, time=live.frames / RATE))
+                _, reading = live.step(replace(frame, time=live.frames / CAMERA_FPS))
                 if reading.label not in ("", UNCLEAR, before[made]):
                     answers[made].append(f"{reading.label} in scene {i}")
                 before[made] = reading.label
@@ -107,7 +107,7 @@ def report_way(frame: np.ndarray, model: torch.nn.Module) -> np.ndarray:
     """As the report has it: invert, resize, the network, its answer beside the box."""
     crop = frame[overlay.box_of(frame, 0.5)]
     with torch.no_grad():
-        said = model(normalise(tutorial_way(crop)[None]))
+        said = model(normalize(tutorial_way(crop)[None]))
     confidence, answer = said.exp().max(1)
     shown = frame.copy()
     cv2.rectangle(shown, (460, 180), (820, 540), (0, 255, 0), 2)
@@ -130,7 +130,7 @@ def speed(config: live_detect.Config, frames: int) -> None:
     wall, busy = ({name: [] for name in ways} for _ in range(2))
     memory = []
     for i in range(frames):
-        frame = replace(moments[i % len(moments)], time=i / RATE)
+        frame = replace(moments[i % len(moments)], time=i / CAMERA_FPS)
         for name, way in ways.items():
             begin, worked = time.perf_counter(), time.thread_time()
             way(frame)
@@ -148,18 +148,18 @@ def speed(config: live_detect.Config, frames: int) -> None:
     results.write("live_speed", summary, memory)
 
 
-def program(config: live_detect.Config, mode: str, made: str = "") -> Live:
+def program(config: live_detect.Config, mode: str, made: str = "") -> Session:
     """The program's frame-by-frame part, without source, window and files."""
-    keys = Keys(live_detect.find_networks(config), mode, config.output_dir, config.handwritten)
+    keys = Controls(live_detect.find_networks(config), mode, config.output_dir, config.handwritten)
     if made:
         keys.made[mode] = made
-    return Live(keys)
+    return Session(keys)
 
 
 def picture(config: live_detect.Config) -> None:
     """The animated picture in README: two digits, then g is pressed, then two letters."""
     live, shown = program(config, "digits"), []
-    scene = held_page.Scene(np.random.default_rng(4), (WIDTH, HEIGHT))
+    scene = held_page.Scene(np.random.default_rng(4), (CAMERA_WIDTH_PX, CAMERA_HEIGHT_PX))
     scene.loudness = scene.drift = 0.0  # what changes everywhere in every frame makes a GIF large
     scene.light[:] = 235
     for name in ("3", "8", "alpha", "beta"):
@@ -174,7 +174,7 @@ def picture(config: live_detect.Config) -> None:
                 shown.append(Image.fromarray(small))
     palette = shown[8].quantize(32)  # of a frame with an answer
     shown = [small.quantize(palette=palette, dither=Image.Dither.NONE) for small in shown]
-    with files.writing(Path("docs/live.gif")) as file:
+    with files.atomic_write(Path("docs/live.gif")) as file:
         shown[0].save(file, save_all=True, append_images=shown[1:], duration=200, loop=0)
 
 

@@ -32,7 +32,7 @@ def steps(kept: bool, convolutions: int) -> dict:
     one = {"conv_layers": convolutions, "linear_layers": 2, "hidden_units": 128, "dropout_rate": 0.2}
     one |= {"batch_size": BATCH, "epochs": 2, "learning_rate": 0.001}
     recipe = trial.recipe(one, Settings(), train.labels.device)
-    epochs = loop.fit(trial.network(one), train, recipe, seed=0, quiet=True)
+    epochs = loop.fit(trial.build_network(one), train, recipe, seed=0, quiet=True)
     next(epochs)  # warm
     faults, start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
     next(epochs)

@@ -64,7 +64,7 @@ def drawn() -> tuple[list[np.ndarray], list[str]]:
 
 def answers(model: models.MnistNet, samples: list[Sample]) -> pd.DataFrame:
     """What the network takes the samples for, each in the reading that it chooses."""
-    return handwriting.answer(model, [sample.picture for sample in handwriting.choose(model, samples)])
+    return handwriting.classify(model, [sample.picture for sample in handwriting.choose_readings(model, samples)])
 
 
 def shares(model: models.MnistNet, samples: list[Sample], labels: list[str], name: str) -> dict:

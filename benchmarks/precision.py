@@ -25,7 +25,7 @@ CONFIGURATIONS, EPOCHS = 8, 3
 def main() -> None:
     torch.set_num_threads(1)
     runtime.flush_denormals()
-    data = trial.data(Settings(), cli.DATA_DIR)
+    data = trial.fashion_data(Settings(), cli.DATA_DIR)
     rows = []
     for seed, one in enumerate(search_space.plan(Settings(), CONFIGURATIONS)):
         row = {**one, "epochs": EPOCHS, "seed": seed}
@@ -33,7 +33,7 @@ def main() -> None:
         for precision in ("float32", "bfloat16"):
             recipe = trial.recipe(row, Settings(precision=precision), torch.device("cpu"))
             torch.manual_seed(seed)
-            runs[precision] = loop.fit(trial.network(one), data.train, recipe, seed, quiet=True)
+            runs[precision] = loop.fit(trial.build_network(one), data.train, recipe, seed, quiet=True)
             row[f"{precision}_seconds"] = 0.0
         for _ in range(EPOCHS):
             for precision, epochs in runs.items():

@@ -21,7 +21,7 @@ EACH = 3
 
 def write(path: Path, picture: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.writing(path) as file:
+    with files.atomic_write(path) as file:
         cv2.imwrite(str(file), picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
 
 

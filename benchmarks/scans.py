@@ -57,7 +57,7 @@ def main(folder: Path, weights: list[Path]) -> None:
                 photo_reading.photo_to_mnist(scan(sample.picture, rng.choice(samples).picture, spoiled, rng))
                 for sample in samples
             ]
-            table = handwriting.answer(model, pictures)
+            table = handwriting.classify(model, pictures)
             right = table.prediction == [sample.label for sample in samples]
             row = {"weights": path.parent.name, "kind": kind, "letters": len(samples)}
             row |= {"right": 100 * right.mean(), "answered": 100 * (table.answer != handwriting.UNCLEAR).mean()}

@@ -27,7 +27,7 @@ from torchvision import datasets, transforms
 
 from benchmarks import results
 from pipeline import cli, runtime
-from pipeline.datasets.datasets import Data, Split, fashion
+from pipeline.datasets.datasets import Data, Split, fashion_mnist
 from pipeline.evaluation import metrics
 from pipeline.training import loop
 from pipeline.tuning import search_space, trial
@@ -35,7 +35,7 @@ from pipeline.tuning.search_space import Configuration, Settings
 
 TRIALS, SHAPES, PICTURES, TURNS, WORKERS = 75, 8, 1600, 3, 2
 SIZE = ("conv_layers", "linear_layers", "hidden_units", "batch_size")
-TRAIN, VALID, TEST_EVERY = 50_000, 10_000, search_space.EPOCHS
+TRAIN, VALID, TEST_EVERY = 50_000, 10_000, search_space.EPOCH_STEP
 
 
 def textbook(one: Configuration) -> tuple[float, float]:
@@ -43,7 +43,7 @@ def textbook(one: Configuration) -> tuple[float, float]:
     tensor = transforms.ToTensor()
     train = Subset(datasets.FashionMNIST(cli.DATA_DIR, train=True, transform=tensor), range(PICTURES))
     test = Subset(datasets.FashionMNIST(cli.DATA_DIR, train=False, transform=tensor), range(PICTURES))
-    model = trial.network(one)
+    model = trial.build_network(one)
     optimizer = torch.optim.Adam(model.parameters(), lr=one["learning_rate"])
     start = now()
     model.train()
@@ -62,7 +62,7 @@ def engine(one: Configuration, data: Data) -> tuple[float, float]:
     """The same in one worker."""
     settings = Settings()
     recipe = trial.recipe(one | {"epochs": 1}, settings, torch.device("cpu"))
-    model = trial.network(one)
+    model = trial.build_network(one)
     start = now()
     (epoch,) = loop.fit(model, data.train, recipe, settings.seed, quiet=True)
     learned = now()
@@ -83,9 +83,9 @@ def whole(start: tuple, learned: tuple, end: tuple) -> tuple[float, float]:
 
 
 def work(pipe) -> None:
-    runtime.hasten()
+    runtime.tune_process()
     torch.set_num_threads(1)
-    data = fashion(cli.DATA_DIR)
+    data = fashion_mnist(cli.DATA_DIR)
     few = [Split(part.images[:PICTURES], part.labels[:PICTURES]) for part in (data.train, data.valid, data.test)]
     data = Data(data.name, *few)
     while one := pipe.recv():

@@ -17,8 +17,8 @@ import torch
 from benchmarks import results
 from pipeline import cli
 from pipeline.tuning.search_space import Settings
-from pipeline.tuning.study import Ledger
-from pipeline.tuning.workers import run
+from pipeline.tuning.study import Study
+from pipeline.tuning.workers import run_workers
 
 TURNS, TRIALS = 3, 8
 SETTINGS = Settings(
@@ -31,10 +31,10 @@ def pace(workers: int) -> dict:
     """Epochs a second, from the first epoch's end on."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        book = Ledger(f"sqlite:///{folder / 'study.db'}", "workers", SETTINGS, TRIALS)
+        book = Study(f"sqlite:///{folder / 'study.db'}", "workers", SETTINGS, TRIALS)
         ends = [
             time.perf_counter()
-            for row, _ in run(book, workers, SETTINGS, cli.DATA_DIR, folder, torch.device("cpu"))
+            for row, _ in run_workers(book, workers, SETTINGS, cli.DATA_DIR, folder, torch.device("cpu"))
             if row
         ]
     return {"workers": workers, "epochs": len(ends), "epochs_per_second": (len(ends) - 1) / (ends[-1] - ends[0])}

@@ -18,14 +18,14 @@ from torch import nn
 from models import FashionNet, GreekNet, MnistNet
 from pipeline import cli, errors
 from pipeline.errors import Failure
-from pipeline.files import writing
+from pipeline.files import atomic_write
 
 
 def save_file(path: Path, content: dict) -> None:
     """`torch.save` that leaves the whole file, or the one that was there before."""
     buffer = io.BytesIO()  # torch's own writer reports a full disk as a RuntimeError without a name
     torch.save(content, buffer)
-    with writing(path) as file:
+    with atomic_write(path) as file:
         file.write_bytes(buffer.getvalue())
 
 
@@ -72,7 +72,7 @@ def load_checkpoint(path: Path, config: Any, dataset: str) -> dict | None:
     return content["run"]
 
 
-GLOBALS = {
+ALLOWED_GLOBALS = {
     "collections OrderedDict",
     "torch._utils _rebuild_tensor_v2",
 }  # beside storages, all that ours name
@@ -98,7 +98,7 @@ def _inspect(path: Path) -> None:
 def _must_be_plain(pickled: bytes) -> None:
     for code, named, _ in pickletools.genops(pickled):
         is_storage = str(named).startswith("torch ") and str(named).endswith("Storage")
-        if "GLOBAL" in code.name and named not in GLOBALS and not is_storage:
+        if "GLOBAL" in code.name and named not in ALLOWED_GLOBALS and not is_storage:
             raise pickle.UnpicklingError(f"calls {named}")
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: JSON, CSV, and whatever `writing` is used for."""
+"""Files that are written whole or not at all: JSON, CSV, and whatever `atomic_write` is used for."""
 
 import contextlib
 import dataclasses
@@ -11,17 +11,17 @@ from typing import Any
 
 import pandas as pd
 
-PARTIAL = ".partial-"  # begins the name of a file that is still being written
+PARTIAL_PREFIX = ".partial-"  # begins the name of a file that is still being written
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Write to the path this gives; the file then takes its real name at once, or, after an error, never.
 
     with writing(Path("outputs/metrics.json")) as file:
         file.write_text("{}")
     """
-    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     partial = Path(name)
     try:
@@ -37,11 +37,11 @@ def writing(path: Path) -> Iterator[Path]:
 def write_json(path: Path, content: Any) -> None:
     """Write a dataclass or a mapping as JSON, paths as text."""
     content = dataclasses.asdict(content) if dataclasses.is_dataclass(content) else content
-    with writing(path) as file:
+    with atomic_write(path) as file:
         file.write_text(json.dumps(content, indent=2, default=str) + "\n")
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table, with its index where that has a name."""
-    with writing(path) as file:
+    with atomic_write(path) as file:
         table.to_csv(file, index=table.index.name is not None)

@@ -17,13 +17,13 @@ from torch import nn
 from torch.fx import symbolic_trace
 from torch.fx.passes.shape_prop import ShapeProp
 
-from pipeline.files import writing
+from pipeline.files import atomic_write
 
-TRAIN, VALID, TEST = "tab:blue", "tab:green", "tab:red"
+TRAIN_COLOR, VALID_COLOR, TEST_COLOR = "tab:blue", "tab:green", "tab:red"
 DPI = 130  # a 10 inch figure is 1300 pixels wide: sharp at README size, some 100 kB
 
 
-def begin(show: bool) -> None:
+def select_backend(show: bool) -> None:
     """Choose the back end: files only, or windows as well."""
     if not show:
         matplotlib.use("Agg")
@@ -31,7 +31,7 @@ def begin(show: bool) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the picture, whole or not at all."""
-    with writing(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, dpi=DPI, bbox_inches="tight")
     if not _has_windows():
         plt.close(figure)  # or pyplot would hold them all
@@ -49,7 +49,7 @@ def _has_windows() -> bool:
     return plt.get_backend().lower() != "agg"
 
 
-def pictures(images: torch.Tensor, captions: Sequence[str], columns: int, title: str) -> Figure:
+def image_grid(images: torch.Tensor, captions: Sequence[str], columns: int, title: str) -> Figure:
     """(N, 1, H, W) pictures in rows, each under its caption; a caption that ends in '!' is red."""
     rows = max(1, math.ceil(len(images) / columns))
     figure, axes = plt.subplots(
@@ -60,7 +60,7 @@ def pictures(images: torch.Tensor, captions: Sequence[str], columns: int, title:
         axis.axis("off")
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image[0].cpu().numpy(), cmap="gray")
-        axis.set_title(caption.rstrip("!"), fontsize=9, color=TEST if caption.endswith("!") else "black")
+        axis.set_title(caption.rstrip("!"), fontsize=9, color=TEST_COLOR if caption.endswith("!") else "black")
     return figure
 
 
@@ -69,7 +69,7 @@ def examples(images: torch.Tensor, labels: torch.Tensor, names: Sequence[str], c
     chosen = torch.randperm(len(images))[:count]
     chosen = chosen[labels[chosen].argsort()]
     captions = [names[label] if label >= 0 else "none" for label in labels[chosen].tolist()]
-    return pictures(images[chosen], captions, 10, title)
+    return image_grid(images[chosen], captions, 10, title)
 
 
 def losses(
@@ -77,8 +77,8 @@ def losses(
 ) -> Figure:
     """Train loss as a line, test loss as dots; each a pair (examples seen, losses)."""
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    axis.plot(*train, color=TRAIN, linewidth=1, label="train loss (of one batch, while it learned from it)")
-    axis.scatter(*test, color=TEST, zorder=3, label="test loss")
+    axis.plot(*train, color=TRAIN_COLOR, linewidth=1, label="train loss (of one batch, while it learned from it)")
+    axis.scatter(*test, color=TEST_COLOR, zorder=3, label="test loss")
     axis.set(title=title, xlabel="training examples seen", ylabel="negative log-likelihood", ylim=(0, None))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.legend()
@@ -89,12 +89,12 @@ def losses(
 def accuracies(epochs: Sequence[int], percent: Mapping[str, Sequence[float]], kept: int, title: str) -> Figure:
     """One line per split, by its name, train, valid and test; the epoch whose weights are kept is marked."""
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for (split, values), color in zip(percent.items(), (TRAIN, VALID, TEST), strict=True):
+    for (split, values), color in zip(percent.items(), (TRAIN_COLOR, VALID_COLOR, TEST_COLOR), strict=True):
         values = list(values)
         axis.plot(
             epochs, values, marker="o", markersize=4, color=color, label=f"{split} ({values[-1]:.2f} % at the end)"
         )
-    axis.axvline(kept, color=VALID, alpha=0.6, linestyle=":", label="least validation loss: kept")
+    axis.axvline(kept, color=VALID_COLOR, alpha=0.6, linestyle=":", label="least validation loss: kept")
     lowest = min(min(percent["valid"]), min(percent["test"]))
     axis.set(title=title, xlabel="epoch", ylabel="accuracy (%)")
     axis.set_ylim(lowest - 0.1 * (101 - lowest), 100)  # a first epoch's train accuracy may lie far below
@@ -122,7 +122,7 @@ def confusion(counts: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def network(model: nn.Module, title: str) -> Figure:
+def network_diagram(model: nn.Module, title: str) -> Figure:
     """The stages from picture to answer, each a block as tall as its picture and as wide as its channels are many.
 
     What learns is orange, what is frozen blue.

@@ -19,20 +19,20 @@ import torch
 from filelock import FileLock, Timeout
 
 from pipeline.errors import Failure, WrongUsage
-from pipeline.files import PARTIAL
+from pipeline.files import PARTIAL_PREFIX
 
-KEPT = {-3: 32 * 2**20, -1: 2**30, -2: 64 * 2**20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD; bytes
-_claimed: dict[Path, FileLock] = {}  # this run's folders
+MALLOC_SETTINGS = {-3: 32 * 2**20, -1: 2**30, -2: 64 * 2**20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD; bytes
+_locks: dict[Path, FileLock] = {}  # this run's folders
 
 
-def begin(config: Any, alone: bool = True) -> tuple[torch.device, Path]:
+def start(config: Any, alone: bool = True) -> tuple[torch.device, Path]:
     """Threads, seed, device and output folder of a run, all seen to work before any time is spent.
 
     Args:
         alone: no other run may use the output folder at the same time; False for one of several workers, which write
             files of different names.
     """
-    hasten()
+    tune_process()
     if config.threads:
         torch.set_num_threads(config.threads)
     random.seed(config.seed)
@@ -41,7 +41,7 @@ def begin(config: Any, alone: bool = True) -> tuple[torch.device, Path]:
     return find_device(config.device), output_folder(config.output_dir, alone)
 
 
-def hasten() -> None:
+def tune_process() -> None:
     """What every process that trains begins with."""
     flush_denormals()
     keep_memory()
@@ -64,7 +64,7 @@ def keep_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        for parameter, size in KEPT.items():
+        for parameter, size in MALLOC_SETTINGS.items():
             mallopt(parameter, size)
 
 
@@ -86,14 +86,14 @@ def output_folder(path: Path, alone: bool = True, flag: str = "--output-dir") ->
     """Make the folder and see that it can be written to, before hours are spent on what would go there.
 
     Args:
-        alone: as for `begin`.
+        alone: as for `start`.
         flag: the one that says where, for the error's next step.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
         if alone:
-            _claim(path, flag)
-            for leftover in path.glob(f"{PARTIAL}*"):
+            _lock_folder(path, flag)
+            for leftover in path.glob(f"{PARTIAL_PREFIX}*"):
                 leftover.unlink()  # from a run that was killed while it wrote
         with tempfile.TemporaryFile(dir=path):
             pass  # it could be made
@@ -102,10 +102,10 @@ def output_folder(path: Path, alone: bool = True, flag: str = "--output-dir") ->
     return path
 
 
-def _claim(path: Path, flag: str) -> None:
+def _lock_folder(path: Path, flag: str) -> None:
     """Keep other runs out of the folder until this process ends, however it ends: the system then opens the lock."""
     folder = path.resolve()
-    if folder in _claimed:
+    if folder in _locks:
         return
     name = hashlib.sha256(f"{getpass.getuser()} {folder}".encode()).hexdigest()[:20]
     lock = FileLock(Path(tempfile.gettempdir()) / f"handwriting-{name}.lock")  # the folder holds results only
@@ -115,7 +115,7 @@ def _claim(path: Path, flag: str) -> None:
         raise Failure(f"another run is writing to {path}: wait for it, or choose another {flag}") from None
     except (OSError, NotImplementedError):
         pass  # a file system without locks
-    _claimed[folder] = lock
+    _locks[folder] = lock
 
 
 def versions() -> dict[str, str]:

@@ -13,25 +13,25 @@ sys.path.insert(0, str(root))
 
 from pipeline import cli  # noqa: E402
 from pipeline.datasets import datasets  # noqa: E402
-from pipeline.tuning import claims, search_space, storage  # noqa: E402
+from pipeline.tuning import leases, search_space, storage  # noqa: E402
 
 
 def fashion(data_dir: Path) -> datasets.Data:
     """Eight hundred drawn digits in the place of clothes."""
-    data = datasets.synthetic(train=600, test=200)
+    data = datasets.synthetic_digits(train=600, test=200)
     data.name = "Fashion-MNIST"
     return data
 
 
 def pretend(put: Callable[[object, str, object], None]) -> None:
     """Little data and little patience, put in place by `setattr`, or by a test's own that takes it back."""
-    put(claims, "BEAT", 0.2)
-    put(claims, "STALE", 1.5)
-    put(storage, "LOCK_WAIT", 1)
-    put(storage, "AT_START", 3.0)
-    put(storage, "MEANWHILE", 60.0)
-    put(datasets, "VALID", 200)
-    put(datasets, "fashion", fashion)
+    put(leases, "HEARTBEAT_SECONDS", 0.2)
+    put(leases, "LEASE_SECONDS", 1.5)
+    put(storage, "SQLITE_TIMEOUT_SECONDS", 1)
+    put(storage, "START_TIMEOUT_SECONDS", 3.0)
+    put(storage, "RUN_TIMEOUT_SECONDS", 60.0)
+    put(datasets, "VALIDATION_SIZE", 200)
+    put(datasets, "fashion_mnist", fashion)
 
 
 if __name__ != "clothes":  # not where a test imports it

@@ -49,13 +49,13 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     """(2000, 28, 28) uint8 pictures and labels: real training digits where they are, drawn ones elsewhere."""
     if REAL:
         return tuple(part[:2000] for part in read_idx(cli.DATA_DIR / "MNIST" / "raw", "train"))
-    return synthetic.digits(2000, seed=5)
+    return synthetic.draw_digits(2000, seed=5)
 
 
 @pytest.fixture(scope="session")
 def split(digits) -> datasets.Split:
     pictures, labels = digits
-    return datasets.Split(datasets.normalise(pictures), torch.from_numpy(labels.astype(np.int64)))
+    return datasets.Split(datasets.normalize(pictures), torch.from_numpy(labels.astype(np.int64)))
 
 
 def read_idx(raw: Path, part: str) -> tuple[np.ndarray, np.ndarray]:

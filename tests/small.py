@@ -10,7 +10,7 @@ sys.path.insert(0, str(root))
 
 from pipeline.datasets import datasets  # noqa: E402
 
-datasets.VALID = 400
-datasets.synthetic = functools.partial(datasets.synthetic, train=1600, test=400)
+datasets.VALIDATION_SIZE = 400
+datasets.synthetic_digits = functools.partial(datasets.synthetic_digits, train=1600, test=400)
 sys.argv = sys.argv[1:]
 runpy.run_path(str(root / sys.argv[0]), run_name="__main__")

@@ -41,7 +41,7 @@ def plug(monkeypatch):
         monkeypatch.setattr(frame_sources, "capture", lambda source, backend: left.pop(0) if len(left) > 1 else left[0])
         return cameras[0]
 
-    monkeypatch.setattr(frame_sources, "RETRY", 0.01)
+    monkeypatch.setattr(frame_sources, "RETRY_SECONDS", 0.01)
     return plug
 
 
@@ -107,7 +107,7 @@ def test_a_small_picture_fills_the_box_and_a_wide_one_is_a_frame():
 
 @pytest.mark.parametrize("shape, expected", [((240, 320), (720, 960)), ((2160, 3840), (720, 1280)), ((480, 640), None)])
 def test_frames_too_small_or_too_large_to_draw_on_are_scaled(shape, expected):
-    assert frame_sources.fit(np.zeros((*shape, 3), np.uint8)).shape[:2] == (expected or shape)
+    assert frame_sources.scale_frame(np.zeros((*shape, 3), np.uint8)).shape[:2] == (expected or shape)
 
 
 def test_a_camera_is_asked_for_its_best_and_gives_its_latest(plug):
@@ -128,7 +128,7 @@ def test_an_address_is_opened_as_it_is(plug):
 
 
 def test_a_lost_camera_is_said_and_comes_back(plug, monkeypatch):
-    monkeypatch.setattr(frame_sources, "SILENT", 0.0)
+    monkeypatch.setattr(frame_sources, "SILENCE_SECONDS", 0.0)
     first, back = Fake(3), Fake()
     back.opens = False
     plug(first, back)
@@ -141,7 +141,7 @@ def test_a_lost_camera_is_said_and_comes_back(plug, monkeypatch):
 
 
 def test_a_camera_that_stays_away_ends_it_in_one_line(plug, monkeypatch):
-    monkeypatch.setattr(frame_sources, "PATIENCE", 0.2)
+    monkeypatch.setattr(frame_sources, "RECONNECT_SECONDS", 0.2)
     plug(Fake(2), Fake(opens=False))
     source = frame_sources.frame_source("0")
     with pytest.raises(Failure, match=r"^camera 0 was lost and did not come back within 0 seconds: see to its plug"):

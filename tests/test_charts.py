@@ -10,7 +10,7 @@ from pipeline.tuning.search_space import Settings
 
 @pytest.fixture(autouse=True)
 def files_only():
-    plots.begin(show=False)
+    plots.select_backend(show=False)
     yield
     plt.close("all")
 

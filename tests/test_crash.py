@@ -112,7 +112,7 @@ def test_the_second_run_in_a_folder_is_told_until_the_first_is_dead(script, run,
     first = os.fork()
     if not first:
         runtime.output_folder(out)
-        (out / f"{files.PARTIAL}of the first").write_text("half of")
+        (out / f"{files.PARTIAL_PREFIX}of the first").write_text("half of")
         (out / "ready").touch()
         time.sleep(100)
         os._exit(1)
@@ -120,15 +120,15 @@ def test_the_second_run_in_a_folder_is_told_until_the_first_is_dead(script, run,
         time.sleep(0.01)
     (out / "ready").unlink()
     is_told(run(script, "--output-dir", out), 1, "another run", str(out), "--output-dir")
-    assert [path.name for path in out.iterdir()] == [f"{files.PARTIAL}of the first"]
+    assert [path.name for path in out.iterdir()] == [f"{files.PARTIAL_PREFIX}of the first"]
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)
     assert run(script, "--output-dir", out).status == 0
-    assert not list(out.glob(f"{files.PARTIAL}*"))
+    assert not list(out.glob(f"{files.PARTIAL_PREFIX}*"))
 
 
 def test_workers_share_a_folder_and_sweep_nothing(tmp_path):
-    partial = tmp_path / f"{files.PARTIAL}of a worker"
+    partial = tmp_path / f"{files.PARTIAL_PREFIX}of a worker"
     partial.touch()
     first = os.fork()
     if not first:
@@ -199,7 +199,7 @@ def test_a_full_disk_leaves_whole_files_and_goes_on_with_more_room(script, size,
         said_by_sqlite = script == "fashion_grid_search.py" and "disk is full" in outcome.error
         assert "No space left on device" in outcome.error or said_by_sqlite
         kills.read_all(folder)
-        assert not list(folder.glob(f"{files.PARTIAL}*"))
+        assert not list(folder.glob(f"{files.PARTIAL_PREFIX}*"))
         subprocess.run(["mount", "-o", "remount,size=100m", folder], check=True)
         resume = CASES[script].resume.split() if CASES[script].resumes else []
         assert run(script, "--output-dir", folder, *resume).status == 0

@@ -36,8 +36,8 @@ PICTURES = {
 
 
 def drawn(count: int, seed: int) -> datasets.Split:
-    pictures, labels = synthetic.digits(count, seed)
-    return datasets.Split(datasets.normalise(pictures), torch.from_numpy(labels))
+    pictures, labels = synthetic.draw_digits(count, seed)
+    return datasets.Split(datasets.normalize(pictures), torch.from_numpy(labels))
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,10 @@ def metrics(finished) -> dict:
 @pytest.fixture
 def here(monkeypatch, capsys):
     """The command line of the script in this process: the same way in and out, without the seconds of an import."""
-    monkeypatch.setattr(datasets, "VALID", 400)
-    monkeypatch.setattr(datasets, "synthetic", functools.partial(datasets.synthetic, train=1600, test=400))
+    monkeypatch.setattr(datasets, "VALIDATION_SIZE", 400)
+    monkeypatch.setattr(
+        datasets, "synthetic_digits", functools.partial(datasets.synthetic_digits, train=1600, test=400)
+    )
 
     def launch(*arguments: str) -> tuple[int, str, str]:
         """Exit status, standard output and standard error."""
@@ -165,12 +167,12 @@ def test_the_matches_against_numpy_s_correlation(finished, metrics, model):
 def test_what_chance_reaches_against_other_draws(finished, metrics, model):
     bank, random = filter_bank.standard(5), np.random.default_rng(99)
     filters = model.conv1.weight.detach().numpy()[:, 0]
-    own = np.abs(filter_bank.best(filters, bank)[1])
+    own = np.abs(filter_bank.best_matches(filters, bank)[1])
     for key, made in (
         ("untrained", random.normal(size=(3000, 5, 5))),  # of another distribution: only the pattern counts
         ("smooth", filter_bank.as_smooth(filters, 300, random)),
     ):
-        reached = np.abs(filter_bank.best(made, bank)[1])
+        reached = np.abs(filter_bank.best_matches(made, bank)[1])
         means = reached.reshape(-1, 10).mean(1)
         assert metrics[f"match_{key}"] == pytest.approx(means.mean(), abs=0.01)
         assert metrics[f"match_{key}_deviation"] == pytest.approx(means.std(), abs=0.005)
@@ -323,7 +325,7 @@ class OneConvolution(nn.Module):
 @pytest.mark.slow
 def test_a_picture_of_one_s_own_goes_the_way_through(weights, tmp_path, here):
     """A dark digit on light paper, as large as a photo."""
-    digit = synthetic.digits(30, seed=8)
+    digit = synthetic.draw_digits(30, seed=8)
     i = int(np.flatnonzero(digit[1] == 0)[0])
     photo = 230 - 0.8 * cv2.resize(digit[0][i], (280, 280))
     photo = cv2.copyMakeBorder(photo.astype(np.uint8), 60, 60, 90, 90, cv2.BORDER_CONSTANT, value=230)
@@ -372,6 +374,6 @@ def test_an_image_that_is_none_is_one_line(what, weights, tmp_path, here):
 
 
 def test_ctrl_c_leaves_one_line_that_can_be_run(weights, tmp_path, monkeypatch, here):
-    monkeypatch.setattr(datasets, "synthetic", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(datasets, "synthetic_digits", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     status, _, error = here("--weights", str(weights), "--output-dir", str(tmp_path / "out"))
     assert status == 130 and "examine_network.py" in error and "--resume" not in error

@@ -12,7 +12,7 @@ DIGIT = RANDOM.random((28, 28))
 
 @pytest.fixture(autouse=True)
 def files_only():
-    plots.begin(show=False)
+    plots.select_backend(show=False)
     yield
     plt.close("all")
 
@@ -46,7 +46,7 @@ def test_filtered_shows_the_picture_each_filter_and_each_result():
 
 def test_a_match_is_drawn_with_the_sign_that_fits():
     bank = filter_bank.standard(5)
-    found, correlations = filter_bank.best(TEN, bank)
+    found, correlations = filter_bank.best_matches(TEN, bank)
     figure = figures.matches(TEN, found, correlations, {"a": RANDOM.random(50), "b": RANDOM.random(50)}, "x")
     shown = drawn(figure)
     for i in range(10):
@@ -63,7 +63,7 @@ def test_a_match_is_drawn_with_the_sign_that_fits():
 
 def test_the_way_shows_every_stage_and_every_probability():
     stages = {"conv1": RANDOM.normal(size=(10, 24, 24)), "after fc1": RANDOM.random(50)}
-    figure = figures.way(DIGIT, stages, np.array([0.125, 0.875]), ["no", "yes"], "x")
+    figure = figures.forward_pass(DIGIT, stages, np.array([0.125, 0.875]), ["no", "yes"], "x")
     assert [axis.get_ylabel() for axis in figure.axes[:3]] == ["picture\n28×28", "conv1\n10×24×24", "after fc1\n50"]
     sheet = drawn(figure)[1]
     assert np.array_equal(sheet[:24, :24], stages["conv1"][0]) and np.array_equal(sheet[:, -24:], stages["conv1"][9])
@@ -93,7 +93,7 @@ def test_each_channel_has_its_patches_below_its_number(channels):
 
 def test_bars_are_as_high_as_what_is_lost():
     lost = {"conv1": np.array([1.5, 0.0, -0.25]), "conv2": np.array([0.5, 2.0])}
-    figure = figures.switched_off(lost, "x")
+    figure = figures.channel_losses(lost, "x")
     for axis, values in zip(figure.axes, lost.values(), strict=True):
         assert [bar.get_height() for bar in axis.patches] == values.tolist()
         assert [float(text.get_text()) for text in axis.texts] == values.tolist()
@@ -104,7 +104,7 @@ def test_occlusions_with_wrong_answers_and_without_any():
     right = [(DIGIT, "7", {"for 7": maps["for 7"]})]
     figure = figures.occlusions({"right answers": right, "wrong answers": [(DIGIT, "7, is 2!", maps)] * 2}, "x")
     assert titles(figure).count("for 7") == 3 and titles(figure).count("for 2") == 2
-    assert {axis.title.get_color() for axis in figure.axes if axis.get_title() == "7, is 2"} == {plots.TEST}
+    assert {axis.title.get_color() for axis in figure.axes if axis.get_title() == "7, is 2"} == {plots.TEST_COLOR}
     assert titles(figures.occlusions({"right answers": right, "wrong answers": []}, "x")) == ["7", "for 7"]
 
 
@@ -112,7 +112,7 @@ def test_occlusions_with_wrong_answers_and_without_any():
 def test_mistakes_are_ringed_where_they_lie(count):
     points, labels = RANDOM.normal(size=(40, 2)), np.arange(40) % 4
     marked = [(points[i], DIGIT, f"{i}, is 3!") for i in range(count)]
-    figure = figures.plane(points, labels, ["a", "b", "c", "d", "unseen"], marked, "x")
+    figure = figures.decision_plane(points, labels, ["a", "b", "c", "d", "unseen"], marked, "x")
     axis = figure.axes[0]
     assert np.array_equal(axis.collections[0].get_offsets(), points)
     rings = sorted(tuple(line.get_xydata()[0]) for line in axis.lines)

@@ -121,11 +121,11 @@ def test_ctrl_c_of_a_script_that_cannot_resume_names_the_line_that_begins_anew(c
 def test_a_file_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with pytest.raises(ZeroDivisionError), files.writing(path) as file:
+    with pytest.raises(ZeroDivisionError), files.atomic_write(path) as file:
         file.write_text("half of wh")
         1 / 0  # noqa: B018
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
-    with files.writing(path) as file:
+    with files.atomic_write(path) as file:
         file.write_text("after")
         assert path.read_text() == "before"
     assert path.read_text() == "after" and list(tmp_path.iterdir()) == [path]

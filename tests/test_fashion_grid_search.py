@@ -29,7 +29,7 @@ from pipeline.datasets import datasets
 from pipeline.tuning import best_model, search_space
 from pipeline.tuning import trial as trial_module
 from pipeline.tuning.search_space import Settings
-from pipeline.tuning.trial import learn
+from pipeline.tuning.trial import train
 
 SMALL = ["--max-conv-layers", "1", "--max-linear-layers", "2", "--max-epochs", "10", "--max-dropout", "0.1"]
 PICTURES = {"dimensions.png", "coordinates.png", "importances.png", "progress.png", "times.png"}
@@ -106,7 +106,7 @@ def test_results_are_those_of_separate_runs(finished, monkeypatch):
         assert row[list(planned)].to_dict() == planned
         if number < 3:
             (folder.parent / str(number)).mkdir()
-            *_, last = learn(planned, settings, data, folder.parent / str(number))
+            *_, last = train(planned, settings, data, folder.parent / str(number))
             assert (row.valid_acc, row.test_acc) == (last["valid_accuracy"], last["test_accuracy"])
     assert f"{table.valid_acc.iloc[0]:.1f}" in said
 
@@ -269,7 +269,7 @@ def test_without_the_clothes_there_is_no_search(here, monkeypatch):
     def missing(data_dir):
         raise errors.Failure("cannot download FashionMNIST")
 
-    monkeypatch.setattr(datasets, "fashion", missing)
+    monkeypatch.setattr(datasets, "fashion_mnist", missing)
     status, _, error = here()
     assert status == 1 and error.strip() == "error: cannot download FashionMNIST"
 

@@ -46,7 +46,7 @@ def write_photographs(folder: Path, names: list[str], count: int) -> Path:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory) -> Path:
     """Four photographs of each of three letters."""
-    return write_photographs(tmp_path_factory.mktemp("letters"), letters.THREE, 4)
+    return write_photographs(tmp_path_factory.mktemp("letters"), letters.FIRST_THREE, 4)
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,9 @@ def test_writes_everything_the_docstring_promises(script, here, real, tmp_path):
     assert all(plt.imread(picture).std() > 0.01 for picture in tmp_path.glob("*.png"))
     answers = pd.read_csv(tmp_path / "handwritten.csv")
     assert answers.columns.tolist()[:5] == ["file", "label", "prediction", "confidence", "answer"]
-    assert len(answers) == 12 and set(answers.label) == set(letters.THREE)
+    assert len(answers) == 12 and set(answers.label) == set(letters.FIRST_THREE)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["classes"] == letters.THREE and metrics["dataset"] == "12 given letters and synthetic letters"
+    assert metrics["classes"] == letters.FIRST_THREE and metrics["dataset"] == "12 given letters and synthetic letters"
     assert {"test_accuracy", "test_loss", "valid_accuracy", "parameters", "train_seconds", "seed"} <= set(metrics)
     lines = [line for line in out.splitlines() if "epoch" in line]
     assert len(lines) == 2 and all("synthetic" in line for line in lines)
@@ -126,7 +126,7 @@ def test_predictions_show_every_class_and_mistakes_first():
 
 
 def test_the_report_s_network_and_its_pictures_on_the_way():
-    model = models.GreekNet(letters.THREE)
+    model = models.GreekNet(letters.FIRST_THREE)
     counts = {name: p.numel() for name, p in model.named_parameters() if name.endswith("weight")}
     assert counts == {
         "conv1.weight": 90, "conv2.weight": 1800, "conv3.weight": 7200, "fc1.weight": 18000, "fc2.weight": 150,
@@ -282,27 +282,29 @@ def test_without_any_handwriting_drawn_letters_test(here, tmp_path, monkeypatch)
 
 def test_the_order_in_which_letters_are_looked_for(real, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert letters.find(None, tmp_path, every=False).labels == []
+    assert letters.find_source(None, tmp_path, every=False).labels == []
     shutil.copytree(real, tmp_path / "data" / "greek_train")
-    assert len(letters.find(None, tmp_path / "elsewhere", every=False).labels) == 12
+    assert len(letters.find_source(None, tmp_path / "elsewhere", every=False).labels) == 12
     write_photographs(tmp_path / "mine", ["psi", "alpha"], 1)
-    assert letters.find(tmp_path / "mine", tmp_path, every=False).names == ["alpha", "psi"], "in the alphabet's order"
-    assert letters.find(None, tmp_path, every=True).labels == [], "all 24 are drawn unless a folder is named"
+    assert letters.find_source(tmp_path / "mine", tmp_path, every=False).names == ["alpha", "psi"], (
+        "in the alphabet's order"
+    )
+    assert letters.find_source(None, tmp_path, every=True).labels == [], "all 24 are drawn unless a folder is named"
 
 
 def test_real_and_drawn_letters_are_joined(real):
-    source = letters.find(real, Path(), every=False)
-    train, valid = letters.mix(source, letters.Mixture(drawn=20, copies=3, wear=0.5), 0, True)
+    source = letters.find_source(real, Path(), every=False)
+    train, valid = letters.training_mixture(source, letters.Mixture(drawn=20, copies=3, wear=0.5), 0, True)
     assert [(train.labels == n).sum().item() for n in range(3)] == [20 + 4 * 3] * 3
     assert abs((train.labels == -1).sum().item() - 0.3 * 96) < 3
-    assert (valid.labels >= 0).all() and len(valid) == 3 * letters.VALID
-    again, _ = letters.mix(source, letters.Mixture(drawn=20, copies=3, wear=0.5), 0, True)
+    assert (valid.labels >= 0).all() and len(valid) == 3 * letters.VALIDATION_LETTERS_PER_CLASS
+    again, _ = letters.training_mixture(source, letters.Mixture(drawn=20, copies=3, wear=0.5), 0, True)
     assert torch.equal(train.images, again.images), "the seed decides every letter"
-    plain, _ = letters.mix(source, letters.Mixture(drawn=0, copies=1, wear=0.0), 0, False)
+    plain, _ = letters.training_mixture(source, letters.Mixture(drawn=0, copies=1, wear=0.0), 0, False)
     assert len(plain) == 12, "classic: the letters as they are"
-    every = letters.find(None, Path("nowhere"), every=True)
-    none, _ = letters.mix(every, letters.Mixture(drawn=0, copies=1, wear=0.0), 0, False)
-    assert len(none) == 24 * letters.NINE
+    every = letters.find_source(None, Path("nowhere"), every=True)
+    none, _ = letters.training_mixture(every, letters.Mixture(drawn=0, copies=1, wear=0.0), 0, False)
+    assert len(none) == 24 * letters.CLASSIC_LETTERS_PER_CLASS
 
 
 def test_the_presets_are_what_the_report_says():
@@ -325,35 +327,35 @@ def test_the_interval_is_clopper_s_and_pearson_s():
 @pytest.mark.slow
 def test_a_few_drawn_letters_teach_to_read_the_samples():
     """The samples in handwritten/ are drawn as well, photographed in bad light; real ones are in README."""
-    source = letters.find(None, Path("nowhere"), every=False)
-    train, _ = letters.mix(source, letters.Mixture(drawn=500, copies=1, wear=0.3), 0, True)
+    source = letters.find_source(None, Path("nowhere"), every=False)
+    train, _ = letters.training_mixture(source, letters.Mixture(drawn=500, copies=1, wear=0.3), 0, True)
     torch.manual_seed(0)
     *_, last = loop.fit(models.GreekNet(source.names), train, greek_from_scratch.PRESETS["best"], seed=0, quiet=True)
     samples, _ = read_folder(Path(__file__).parent.parent / "handwritten" / "greek", source.names)
     known = [sample for sample in samples if sample.label]
     test = letters.as_split([s.picture for s in known], [s.label for s in known], source.names)
     assert evaluate(last.model, test)[1] > 85
-    others = synthetic.draw(["5", "psi", "F", "W"] * 50, 1)
+    others = synthetic.draw_characters(["5", "psi", "F", "W"] * 50, 1)
     taken = predict(last.model, letters.normalise(others)).amax(1).exp() > 0.9
     assert taken.float().mean() < 0.35, "what is no such letter is unclear"
 
 
-@pytest.mark.parametrize("names", [letters.THREE, list(GREEK), ["house", "alpha"], ["house", "heart"]])
+@pytest.mark.parametrize("names", [letters.FIRST_THREE, list(GREEK), ["house", "alpha"], ["house", "heart"]])
 def test_outliers_for_any_classes(names):
-    pictures = synthetic.draw(["psi"] * 40, 0)
+    pictures = synthetic.draw_characters(["psi"] * 40, 0)
     labels = np.array(names)[np.arange(40) % len(names)]
     first, second = (outliers.outliers(pictures, labels, 60, seed=1) for _ in range(2))
     assert first.shape[1:] == (28, 28) and abs(len(first) - 60) <= 3 and np.array_equal(first, second)
-    for table in (outliers.HALVES, outliers.TURNS, outliers.ALIKE):
+    for table in (outliers.CUT_LOOKALIKES, outliers.ROTATION_LOOKALIKES, outliers.LOOKALIKES):
         assert table.keys() <= TEMPLATES.keys()
-    assert all(set(alike.split()) <= TEMPLATES.keys() - {name} for name, alike in outliers.ALIKE.items())
+    assert all(set(alike.split()) <= TEMPLATES.keys() - {name} for name, alike in outliers.LOOKALIKES.items())
 
 
 def test_worn_letters_are_letters_still():
-    pictures = synthetic.draw(letters.THREE * 100, 0)
-    assert np.array_equal(degradation.wear(pictures, 0.0, np.random.default_rng(0)), pictures)
-    worn = degradation.wear(pictures, 0.5, np.random.default_rng(0))
-    assert np.array_equal(worn, degradation.wear(pictures, 0.5, np.random.default_rng(0)))
+    pictures = synthetic.draw_characters(letters.FIRST_THREE * 100, 0)
+    assert np.array_equal(degradation.degrade(pictures, 0.0, np.random.default_rng(0)), pictures)
+    worn = degradation.degrade(pictures, 0.5, np.random.default_rng(0))
+    assert np.array_equal(worn, degradation.degrade(pictures, 0.5, np.random.default_rng(0)))
     changed = (worn != pictures).any((1, 2))
     assert 110 < changed.sum() < 190
     for picture in worn[changed]:

@@ -48,18 +48,18 @@ def folder(tmp_path):
 
 def test_a_turned_picture_is_turned_clockwise_and_whole(split):
     images = split.images[:20]
-    assert torch.allclose(augmentation.turn(images, 0), images, atol=1e-5)
-    quarter = augmentation.turn(images, 90)
+    assert torch.allclose(augmentation.rotate(images, 0), images, atol=1e-5)
+    quarter = augmentation.rotate(images, 90)
     assert torch.allclose(quarter, images.rot90(-1, (2, 3)), atol=1e-4)
     assert torch.allclose(
-        augmentation.turn(augmentation.turn(images, 6), -6).mean((1, 2, 3)), images.mean((1, 2, 3)), atol=0.02
+        augmentation.rotate(augmentation.rotate(images, 6), -6).mean((1, 2, 3)), images.mean((1, 2, 3)), atol=0.02
     )
 
 
 def test_table_picture_and_prints(folder, capsys):
     samples, faults = read_folder(folder / "photos", models.DIGITS)
     samples = [dataclasses.replace(sample, others=[]) for sample in samples]
-    table = handwriting.evaluate(Sayer([3, 3, 3, 8], [0.99, 0.6, 0.95, 0.901]), samples, faults, folder)
+    table = handwriting.evaluate_handwriting(Sayer([3, 3, 3, 8], [0.99, 0.6, 0.95, 0.901]), samples, faults, folder)
     written = pd.read_csv(folder / "handwritten.csv", dtype=str)
     assert list(written) == ["file", "label", "prediction", "confidence", "answer", "x", "y", "width", "height"]
     assert list(written.answer) == ["3", "unclear", "3", "8"] == list(table.answer)
@@ -79,8 +79,8 @@ def test_another_reading_counts_only_where_the_plain_one_is_doubted(monkeypatch)
     image = np.full((28, 28), 9, np.uint8)
     samples = [Sample(Path("a.png"), None, None, image, image, [image + 1]) for _ in range(3)]
     confidences = iter([[0.85, 0.5, 0.5], [0.45, 0.7]])  # three plain readings, then the two others that are looked at
-    monkeypatch.setattr(handwriting, "answer", lambda _, images: pd.DataFrame({"confidence": next(confidences)}))
-    chosen = handwriting.choose(None, samples)
+    monkeypatch.setattr(handwriting, "classify", lambda _, images: pd.DataFrame({"confidence": next(confidences)}))
+    chosen = handwriting.choose_readings(None, samples)
     assert next(confidences, None) is None
     assert [int(sample.picture[0, 0]) for sample in chosen] == [9, 9, 10]
 
@@ -89,7 +89,7 @@ def test_a_sheet_has_a_row_for_each_character_with_its_box(tmp_path):
     picture, boxes = photograph(["315"], 2, Conditions(size=(600, 300), fill=0.8))
     cv2.imwrite(str(tmp_path / "page.png"), picture)
     samples, _ = read_folder(tmp_path / "page.png", models.DIGITS)
-    table = handwriting.evaluate(Sayer([3, 1, 5], [0.99] * 3), samples, [], tmp_path)
+    table = handwriting.evaluate_handwriting(Sayer([3, 1, 5], [0.99] * 3), samples, [], tmp_path)
     assert len(table) == 3 and table.label.isna().all()
     for row, box in zip(table[["x", "y", "width", "height"]].to_numpy(float), boxes, strict=True):
         assert np.abs(row - box).max() <= 4
@@ -97,7 +97,7 @@ def test_a_sheet_has_a_row_for_each_character_with_its_box(tmp_path):
 
 def test_more_samples_than_fit_on_a_figure(folder):
     samples, _ = read_folder(folder / "photos" / "3", models.DIGITS)
-    table = handwriting.evaluate(Sayer([3] * 500, [0.99] * 500), samples * 250, [], folder)
+    table = handwriting.evaluate_handwriting(Sayer([3] * 500, [0.99] * 500), samples * 250, [], folder)
     assert len(table) == 500
 
 

@@ -52,7 +52,7 @@ EDGES = {0: np.sign(Y), 45: np.sign(X + Y), 90: np.sign(X), 135: np.sign(X - Y)}
 def test_angles_mean_the_same_in_every_family(family, drawings):
     of_family = [each for each in BANK if each.family == family]
     for angle, drawing in drawings.items():
-        assert filter_bank.best(drawing[None], of_family)[0][0].angle == angle
+        assert filter_bank.best_matches(drawing[None], of_family)[0][0].angle == angle
 
 
 def test_correlations_against_numpy():
@@ -69,7 +69,7 @@ def test_brightness_contrast_and_sign_do_not_count():
     filters = np.stack(
         [scale * each.values + shift for each, scale, shift in zip(planted, (2, -0.1, 30), (0, 5, -9), strict=True)]
     )
-    found, correlations = filter_bank.best(filters, BANK)
+    found, correlations = filter_bank.best_matches(filters, BANK)
     np.testing.assert_allclose(correlations, [1, -1, 1], atol=1e-9)
     for each, mine in zip(planted, found, strict=True):  # some angles of a family are equal to others
         assert abs(np.corrcoef(each.values.ravel(), mine.values.ravel())[0, 1]) == pytest.approx(1)
@@ -91,10 +91,10 @@ def test_by_family_agrees_with_a_plain_loop():
 
 
 def test_untrained_filters_match_as_those_of_a_new_network_do():
-    mine = np.abs(filter_bank.best(filter_bank.untrained(4000, 5, np.random.default_rng(0)), BANK)[1])
+    mine = np.abs(filter_bank.best_matches(filter_bank.untrained(4000, 5, np.random.default_rng(0)), BANK)[1])
     torch.manual_seed(0)
     new = torch.nn.Conv2d(1, 4000, 5).weight.detach().numpy()[:, 0]
-    torchs = np.abs(filter_bank.best(new, BANK)[1])
+    torchs = np.abs(filter_bank.best_matches(new, BANK)[1])
     np.testing.assert_allclose(np.quantile(mine, [0.05, 0.5, 0.95]), np.quantile(torchs, [0.05, 0.5, 0.95]), atol=0.02)
 
 

@@ -8,7 +8,7 @@ from benchmarks.simulation.surroundings import Conditions
 from pipeline.datasets.handwriting_folder import read_folder
 from pipeline.datasets.stroke_templates import GREEK
 from pipeline.live import controls
-from pipeline.live.controls import Keys
+from pipeline.live.controls import Controls
 from pipeline.preprocessing.photo import photo_to_mnist
 
 CROP, _ = photograph([["7"]], 3, Conditions(size=(200, 200)))
@@ -21,13 +21,13 @@ def networks(*made: str, letters=("alpha", "beta", "gamma"), digits: bool = True
 
 @pytest.fixture
 def make(tmp_path):
-    def make(*made, mode="digits", **options) -> Keys:
-        return Keys(networks(*made, **options), mode, tmp_path / "saved", tmp_path / "handwritten")
+    def make(*made, mode="digits", **options) -> Controls:
+        return Controls(networks(*made, **options), mode, tmp_path / "saved", tmp_path / "handwritten")
 
     return make
 
 
-def type_in(state: Keys, text: str, now: float = 0.0) -> str:
+def type_in(state: Controls, text: str, now: float = 0.0) -> str:
     for character in text:
         state.press(ord(character), CROP, now)
     return state.message(now)
@@ -54,7 +54,7 @@ def test_a_network_that_is_missing_is_said_for_a_while(make, key, options, line)
     state = make(*(["transferred"] if options else []), **options)
     before = state.title
     assert type_in(state, key, now=5.0) == line and state.title == before
-    assert state.message(5.0 + controls.TOLD) == ""
+    assert state.message(5.0 + controls.MESSAGE_SECONDS) == ""
 
 
 def test_t_changes_between_the_two_greek_networks(make):
@@ -79,13 +79,13 @@ def test_t_without_another_network(make, made, line):
 def test_plus_and_minus_size_the_box_within_bounds(make):
     state = make()
     type_in(state, "+=")
-    assert state.share == pytest.approx(controls.USUAL + 2 * controls.STEP)
+    assert state.share == pytest.approx(controls.DEFAULT_BOX_SIZE + 2 * controls.BOX_SIZE_STEP)
     type_in(state, "-")
-    assert state.share == pytest.approx(controls.USUAL + controls.STEP)
+    assert state.share == pytest.approx(controls.DEFAULT_BOX_SIZE + controls.BOX_SIZE_STEP)
     type_in(state, "+" * 40)
-    assert state.share == controls.LARGEST
+    assert state.share == controls.MAX_BOX_SIZE
     type_in(state, "-" * 40)
-    assert state.share == controls.SMALLEST
+    assert state.share == controls.MIN_BOX_SIZE
 
 
 def test_space_h_and_f_turn_on_and_off(make):
@@ -165,11 +165,11 @@ def test_every_letter_can_be_filed_by_its_whole_name_and_the_rest_of_it_is_no_co
         "Greek letters, transferred",
         False,
         False,
-        controls.USUAL,
+        controls.DEFAULT_BOX_SIZE,
     )
     type_in(state, "sa")
-    type_in(state, "l", now=controls.FINISHING / 2)
-    type_in(state, "h", now=controls.FINISHING / 2)  # not how alpha goes on
+    type_in(state, "l", now=controls.NAME_TYPING_SECONDS / 2)
+    type_in(state, "h", now=controls.NAME_TYPING_SECONDS / 2)  # not how alpha goes on
     assert state.help
 
 

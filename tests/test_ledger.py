@@ -11,9 +11,9 @@ import pytest
 from optuna.trial import TrialState
 
 from pipeline.errors import Failure
-from pipeline.tuning import claims, search_space, storage
+from pipeline.tuning import leases, search_space, storage
 from pipeline.tuning.search_space import Settings
-from pipeline.tuning.study import Job, Ledger, best, describe, results
+from pipeline.tuning.study import Job, Study, best, describe, results
 
 SMALL = Settings(max_conv_layers=2, max_linear_layers=2, max_epochs=10)
 
@@ -25,10 +25,10 @@ def url(tmp_path) -> str:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
-    monkeypatch.setattr(claims, "STALE", 0.3)
-    monkeypatch.setattr(storage, "LOCK_WAIT", 0.2)
-    monkeypatch.setattr(storage, "AT_START", 0.8)
-    monkeypatch.setattr(storage, "MEANWHILE", 0.8)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(storage, "SQLITE_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(storage, "START_TIMEOUT_SECONDS", 0.8)
+    monkeypatch.setattr(storage, "RUN_TIMEOUT_SECONDS", 0.8)
 
 
 def row(epoch: int, accuracy: float = 80.0) -> dict:
@@ -38,7 +38,7 @@ def row(epoch: int, accuracy: float = 80.0) -> dict:
     }  # fmt: skip
 
 
-def learn(book: Ledger, job: Job, accuracy: float = 80.0) -> list[int]:
+def learn(book: Study, job: Job, accuracy: float = 80.0) -> list[int]:
     """Give a job all its epochs; the numbers of the trials that ended, in order."""
     ended = []
     for epoch in range(1, max(job.trials.values()) + 1):
@@ -46,7 +46,7 @@ def learn(book: Ledger, job: Job, accuracy: float = 80.0) -> list[int]:
     return ended
 
 
-def finish(book: Ledger) -> list[int]:
+def finish(book: Study) -> list[int]:
     ended = []
     while job := book.take():
         ended += learn(book, job, 80 + job.number / 10)
@@ -57,7 +57,7 @@ def finish(book: Ledger) -> list[int]:
 def test_every_trial_ends_once(url, sampler):
     settings = Settings(sampler=sampler, max_conv_layers=1, max_linear_layers=2, max_dropout=0.1, max_hidden_units=64)
     settings = Settings(**vars(settings) | {"max_batch_size": 32, "max_epochs": 10})
-    book = Ledger(url, "s", settings, 9)
+    book = Study(url, "s", settings, 9)
     ended = finish(book)
     count = 12 if sampler == "grid" else 9
     assert sorted(ended) == list(range(count)) and book.take() is None
@@ -75,19 +75,19 @@ def test_every_trial_ends_once(url, sampler):
 
 
 def test_a_prolonged_study_keeps_what_is_done(url):
-    first = finish(Ledger(url, "s", SMALL, 4))
-    more = Ledger(url, "s", SMALL, 10)
+    first = finish(Study(url, "s", SMALL, 4))
+    more = Study(url, "s", SMALL, 10)
     assert sorted(first + finish(more)) == list(range(10))
-    fewer = Ledger(url, "s", SMALL, 4)
+    fewer = Study(url, "s", SMALL, 4)
     assert fewer.take() is None and len(fewer.trials()) == 4
     assert len(more.study.get_trials()) == 10
 
 
 def test_two_machines_never_have_the_same(url):
-    books = [Ledger(url, "s", SMALL, 16) for _ in range(2)]
+    books = [Study(url, "s", SMALL, 16) for _ in range(2)]
     ended, errors = [], []
 
-    def work(book: Ledger) -> None:
+    def work(book: Study) -> None:
         try:
             ended.extend(finish(book))
         except Exception as error:
@@ -104,7 +104,7 @@ def test_two_machines_never_have_the_same(url):
 
 
 def test_a_dead_machine_s_job_is_taken_over_and_a_live_one_s_is_not(url):
-    dead, live, heir = (Ledger(url, "s", Settings(max_epochs=5), 2) for _ in range(3))
+    dead, live, heir = (Study(url, "s", Settings(max_epochs=5), 2) for _ in range(3))
     jobs = dead.take(), live.take()
     assert {job.number for job in jobs} == {0, 1} and heir.take() is None
     dead.record(jobs[0], row(1))
@@ -122,7 +122,7 @@ def test_a_dead_machine_s_job_is_taken_over_and_a_live_one_s_is_not(url):
 
 
 def test_what_is_released_is_free_at_once(url):
-    one, other = (Ledger(url, "s", Settings(max_epochs=5), 1) for _ in range(2))
+    one, other = (Study(url, "s", Settings(max_epochs=5), 1) for _ in range(2))
     assert one.take() and other.take() is None
     one.release()
     assert other.take().number == 0
@@ -131,7 +131,7 @@ def test_what_is_released_is_free_at_once(url):
 def test_one_run_answers_for_a_family(url):
     settings = Settings(sampler="grid", max_conv_layers=1, max_linear_layers=1, max_dropout=0.1, max_hidden_units=64)
     settings = Settings(**vars(settings) | {"max_batch_size": 32})
-    book = Ledger(url, "s", settings, 1)
+    book = Study(url, "s", settings, 1)
     job = book.take()
     assert job.configuration["epochs"] == 20 and sorted(job.trials.values()) == [5, 10, 15, 20]
     by_epochs = {epochs: number for number, epochs in job.trials.items()}
@@ -143,7 +143,7 @@ def test_one_run_answers_for_a_family(url):
 
 def test_hyperband_ends_what_lags_behind(url):
     settings = Settings(**vars(SMALL) | {"pruner": "hyperband"})
-    book, lengths = Ledger(url, "s", settings, 16), {}
+    book, lengths = Study(url, "s", settings, 16), {}
     while job := book.take():
         accuracy = 90.0 if job.number < 3 else 50.0
         learn(book, job, accuracy)
@@ -157,7 +157,7 @@ def test_hyperband_ends_what_lags_behind(url):
 
 
 def test_the_tree_s_choice_goes_where_it_was_good(url):
-    book = Ledger(url, "s", Settings(sampler="tpe", max_epochs=5), 30)
+    book = Study(url, "s", Settings(sampler="tpe", max_epochs=5), 30)
     rates = []
     while job := book.take():
         rate = job.configuration["learning_rate"]
@@ -167,7 +167,7 @@ def test_the_tree_s_choice_goes_where_it_was_good(url):
 
 
 def test_a_failed_trial_is_named_and_the_rest_goes_on(url):
-    book = Ledger(url, "s", Settings(max_epochs=5), 3)
+    book = Study(url, "s", Settings(max_epochs=5), 3)
     (failed,) = book.fail(book.take(), "the loss is nan")
     line = describe(failed)
     assert f"trial {failed.number}:" in line and line.endswith("failed, the loss is nan") and "\n" not in line
@@ -176,14 +176,14 @@ def test_a_failed_trial_is_named_and_the_rest_goes_on(url):
 
 
 def test_another_search_under_the_same_name(url):
-    Ledger(url, "s", SMALL, 3)
+    Study(url, "s", SMALL, 3)
     with pytest.raises(Failure, match=r"study s .* another search: give --max-epochs 10, or another") as told:
-        Ledger(url, "s", Settings(**vars(SMALL) | {"max_epochs": 15}), 3)
+        Study(url, "s", Settings(**vars(SMALL) | {"max_epochs": 15}), 3)
     assert "\n" not in str(told.value)
-    Ledger(url, "another", Settings(), 3)
+    Study(url, "another", Settings(), 3)
     optuna.create_study(storage=url, study_name="foreign").enqueue_trial({"x": 1})
     with pytest.raises(Failure, match=r"study foreign .* another search"):
-        Ledger(url, "foreign", SMALL, 3)
+        Study(url, "foreign", SMALL, 3)
 
 
 @pytest.mark.parametrize(
@@ -198,13 +198,13 @@ def test_another_search_under_the_same_name(url):
 )
 def test_a_url_that_leads_nowhere(bad, told):
     with pytest.raises(Failure, match=told) as failure:
-        Ledger(bad, "s", SMALL, 1)
+        Study(bad, "s", SMALL, 1)
     assert "\n" not in str(failure.value) and "--storage" in str(failure.value)
 
 
 def test_a_database_that_is_down(capsys):
     with pytest.raises(Failure, match=r"did not answer for 1 s .*see that it runs") as failure:
-        Ledger("postgresql+psycopg://someone:secret@127.0.0.1:9/clothes", "s", SMALL, 1)
+        Study("postgresql+psycopg://someone:secret@127.0.0.1:9/clothes", "s", SMALL, 1)
     assert "secret" not in str(failure.value) and "\n" not in str(failure.value)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 and "does not answer" in lines[0] and "secret" not in lines[0]
@@ -213,15 +213,15 @@ def test_a_database_that_is_down(capsys):
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "study.db").write_text("a shopping list, long enough to be no empty file")
     with pytest.raises(Failure, match=r"not a database.*delete it: what was learned is still in families/"):
-        Ledger(f"sqlite:///{tmp_path / 'study.db'}", "s", SMALL, 1)
+        Study(f"sqlite:///{tmp_path / 'study.db'}", "s", SMALL, 1)
 
 
 def test_a_study_with_damaged_rows(url, tmp_path):
     """What SQLite cannot see is seen by Optuna; more of it in benchmarks/robustness/mutants.py."""
-    learn(book := Ledger(url, "s", SMALL, 3), book.take())
+    learn(book := Study(url, "s", SMALL, 3), book.take())
     with sqlite3.connect(next(tmp_path.glob("*.db"))) as database:
         database.execute("update trial_params set distribution_json = 'nonsense'")
-    for opened in (lambda: Ledger(url, "s", SMALL, 3), lambda: best(url, 0)):
+    for opened in (lambda: Study(url, "s", SMALL, 3), lambda: best(url, 0)):
         with pytest.raises(Failure, match=r"cannot be read .*bring back a copy of it, or delete it") as failure:
             opened()
         assert "\n" not in str(failure.value)
@@ -231,31 +231,31 @@ def test_the_best_of_all_searches_in_a_database(url):
     assert best(url, 0) is None
     stranger = optuna.create_study(storage=url, study_name="of somebody else", direction="maximize")
     stranger.add_trial(optuna.trial.create_trial(value=100.0))
-    one, other = Ledger(url, "one", SMALL, 4), Ledger(url, "other", Settings(max_epochs=5), 3)
+    one, other = Study(url, "one", SMALL, 4), Study(url, "other", Settings(max_epochs=5), 3)
     assert best(url, 0) is None, "nothing is complete"
     learn(one, one.take(), 81)
     learn(other, other.take(), 83)
     learn(one, one.take(), 82)
-    few = Ledger(url, "few", Settings(max_epochs=5, pictures=100), 1)
+    few = Study(url, "few", Settings(max_epochs=5, pictures=100), 1)
     learn(few, few.take(), 99)
     study, trial = best(url, 0)
     assert (study, trial.number, trial.value) == ("other", 0, 83)
 
 
 def test_a_read_only_database(url, tmp_path):
-    Ledger(url, "s", SMALL, 3)
+    Study(url, "s", SMALL, 3)
     read_only = f"sqlite:///file:{next(tmp_path.glob('*.db'))}?mode=ro&uri=true"
     with pytest.raises(Failure, match=r"readonly database.*choose another --storage"):
-        Ledger(read_only, "s", SMALL, 4)
+        Study(read_only, "s", SMALL, 4)
 
 
 def test_a_locked_database_is_waited_for(url, tmp_path, capsys, monkeypatch):
-    book = Ledger(url, "s", SMALL, 3)
+    book = Study(url, "s", SMALL, 3)
     path = next(tmp_path.glob("*.db"))
     with locked(path), pytest.raises(Failure, match=r"did not answer for 1 s .*locked"):
         book.take()
     assert "locked): trying again" in capsys.readouterr().out
-    monkeypatch.setattr(storage, "MEANWHILE", 20)
+    monkeypatch.setattr(storage, "RUN_TIMEOUT_SECONDS", 20)
     lock = locked(path)
     lock.__enter__()
     threading.Timer(1.5, lambda: lock.__exit__(None, None, None)).start()

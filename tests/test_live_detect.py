@@ -21,13 +21,13 @@ from benchmarks.simulation.photographs import photograph
 from benchmarks.simulation.surroundings import Conditions
 from pipeline import checkpoints
 from pipeline.datasets import synthetic
-from pipeline.datasets.datasets import Split, normalise
+from pipeline.datasets.datasets import Split, normalize
 from pipeline.errors import Failure, WrongUsage
 from pipeline.live import frame_sources, overlay, window
-from pipeline.live.controls import Keys
+from pipeline.live.controls import Controls
 from pipeline.live.reader import Reading
-from pipeline.live.recording import film
-from pipeline.live.session import Live
+from pipeline.live.recording import record
+from pipeline.live.session import Session
 from pipeline.training import loop
 from pipeline.training.loop import Recipe
 
@@ -36,8 +36,8 @@ from pipeline.training.loop import Recipe
 def reader(tmp_path_factory):
     """Weights of a network that has learned for some seconds to read drawn digits; all it needs here."""
     torch.manual_seed(0)
-    pictures, labels = synthetic.digits(3000, seed=5)
-    split = Split(normalise(pictures), torch.from_numpy(labels))
+    pictures, labels = synthetic.draw_digits(3000, seed=5)
+    split = Split(normalize(pictures), torch.from_numpy(labels))
     model = models.MnistNet(dropout=0.0)
     recipe = Recipe(epochs=8, batch_size=64, optimizer="muon", learning_rate=0.05, momentum=0.6, schedule="one-cycle")
     for epoch in loop.fit(model, split, recipe, 0, quiet=True):
@@ -110,7 +110,9 @@ def test_a_mirror_shows_the_other_side_and_reads_the_same(config, pages):
     frames = [source.read() for _ in range(45)]
     settings = config()
     plain, mirrored = (
-        Live(Keys(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten), mirror)
+        Session(
+            Controls(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten), mirror
+        )
         for mirror in (False, True)
     )
     for frame in frames:
@@ -124,7 +126,9 @@ def test_a_mirror_shows_the_other_side_and_reads_the_same(config, pages):
 @pytest.mark.parametrize("size, shown", [((640, 480), (960, 1280)), ((1280, 720), (720, 1280)), ((4000, 1), (1, 4000))])
 def test_a_small_picture_is_shown_larger_so_that_panels_leave_the_box_free(config, size, shown, mirror):
     settings = config()
-    live = Live(Keys(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten), mirror)
+    live = Session(
+        Controls(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten), mirror
+    )
     picture = np.full((*size[::-1], 3), 200, np.uint8)
     if size == (640, 480):
         digit, _ = photograph([["3"]], 1, Conditions(size=(160, 160), fill=0.6))
@@ -174,7 +178,7 @@ def test_keys_that_are_no_characters_do_nothing():
         (-1, -1), (ord("q"), ord("q")), (27, 27), (0xFF51, -1), (0xFF53, -1), (0x250000, -1), (63234, -1), (945, -1),
         (0x100071, ord("q")), (0xFF08, 8), (0xFF0D, 13), (0x10FF1B, 27),
     ):  # fmt: skip
-        assert window.character(key) == character, hex(key)
+        assert window.key_character(key) == character, hex(key)
 
 
 def test_without_a_screen(reader, pages):
@@ -192,7 +196,7 @@ def test_no_screen_has_its_advice(release, advice, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(Failure, match=advice):
-        window.see_that_windows_open()
+        window.check_display()
 
 
 def test_an_opencv_without_windows(config, monkeypatch):
@@ -219,7 +223,7 @@ def test_a_camera_lost_on_the_way_leaves_the_table_whole(config, monkeypatch, tm
 
 def test_black_frames_are_named_once_and_their_end_too(config, capsys):
     settings = config()
-    live = Live(Keys(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
+    live = Session(Controls(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
     for i in range(60):
         live.step(frame_sources.Frame(np.zeros_like(GREY), i, i / 30))
     live.step(frame_sources.Frame(GREY, 60, 2.0))
@@ -229,7 +233,7 @@ def test_black_frames_are_named_once_and_their_end_too(config, capsys):
 
 def test_the_figures_of_speed(config):
     settings = config()
-    live = Live(Keys(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
+    live = Session(Controls(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
     live.keys.press(ord("f"), GREY, 0.0)
     before = live.step(frame_sources.Frame(GREY, 0, 0.0))[0]
     for i in range(1, 40):
@@ -259,7 +263,7 @@ def test_ctrl_c_leaves_the_table_whole(reader, pages, tmp_path):
 
 
 def test_a_film_plays_at_the_speed_at_which_its_frames_came(tmp_path):
-    with film(tmp_path / "slow.avi", 30) as shown:
+    with record(tmp_path / "slow.avi", 30) as shown:
         for i in range(10):
             shown.add(np.full((480, 640, 3), 20 * i, np.uint8), i / 10)  # a camera of ten frames a second
     played = cv2.VideoCapture(str(tmp_path / "slow.avi"))

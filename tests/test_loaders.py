@@ -20,11 +20,11 @@ from pipeline.preprocessing.mnist_format import MEAN, STD
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A data folder in torchvision's layout, its four files verified like the real ones, with 300 + 60 digits."""
-    monkeypatch.setattr(datasets, "VALID", 50)
-    monkeypatch.setattr(datasets, "synthetic", functools.partial(datasets.synthetic, train=200, test=40))
+    monkeypatch.setattr(datasets, "VALIDATION_SIZE", 50)
+    monkeypatch.setattr(datasets, "synthetic_digits", functools.partial(datasets.synthetic_digits, train=200, test=40))
     raw = tmp_path / "data" / "MNIST" / "raw"
     for part, count, seed in (("train", 300, 0), ("t10k", 60, 1)):
-        write_idx(raw, part, *synthetic.digits(count, seed))
+        write_idx(raw, part, *synthetic.draw_digits(count, seed))
     md5 = {name: hashlib.md5((raw / name).read_bytes()).hexdigest() for name in datasets.MNIST_FILES}
     monkeypatch.setattr(datasets, "MNIST_FILES", md5)
     return tmp_path / "data"
@@ -133,7 +133,7 @@ def test_a_bad_download_leaves_nothing(folder, mirror, how):
 def test_a_server_that_never_answers_is_given_up(folder, monkeypatch):
     server = http.server.socketserver.TCPServer(("127.0.0.1", 0), None, bind_and_activate=True)  # accepts, says nothing
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_address[1]}/"])
-    monkeypatch.setattr(datasets, "DOWNLOAD_TIMEOUT", 0.5)
+    monkeypatch.setattr(datasets, "DOWNLOAD_TIMEOUT_SECONDS", 0.5)
     shutil.rmtree(folder)
     with pytest.raises(Failure, match="cannot download MNIST"):
         datasets.mnist(folder, "mnist")
@@ -147,7 +147,7 @@ def test_synthetic_is_the_same_every_time(folder):
 
 
 def test_letters_are_balanced_and_each_split_has_its_own():
-    data = datasets.letters(("alpha", "7"), count=40)
+    data = datasets.synthetic_letters(("alpha", "7"), count=40)
     assert [len(split) for split in (data.train, data.valid, data.test)] == [40, 40, 40]
     assert (data.test.labels == 0).sum() == 20 and data.test.images.shape == (40, 1, 28, 28)
     assert not torch.equal(data.train.images, data.test.images)
@@ -160,8 +160,8 @@ def test_fashion_is_read_from_its_own_folder_and_has_no_substitute(folder, tmp_p
     monkeypatch.setattr(datasets, "FASHION_FILES", datasets.MNIST_FILES)
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(Failure, match=r"cannot download FashionMNIST .* put train-images.* into .*FashionMNIST"):
-        datasets.fashion(folder)
+        datasets.fashion_mnist(folder)
     shutil.copytree(folder / "MNIST", folder / "FashionMNIST")
-    data = datasets.fashion(folder)
+    data = datasets.fashion_mnist(folder)
     assert data.name == "Fashion-MNIST" and (len(data.train), len(data.valid), len(data.test)) == (250, 50, 60)
     assert torch.equal(data.test.images, datasets.mnist(folder).test.images)

@@ -182,6 +182,6 @@ def test_specks_are_as_many_as_asked_for():
 
 def test_the_pen_path_of_one_character_is_one_of_the_ways_it_is_written():
     rng = np.random.default_rng(0)
-    path = synthetic.write_once("4", rng)
+    path = synthetic.write_template("4", rng)
     assert all(stroke.shape[1] == 2 and 0.4 < np.ptp(np.concatenate(path)[:, 1]) < 2 for stroke in path)
-    assert {len(synthetic.write_once("4", rng)) for _ in range(40)} == {1, 2}, "some lift the pen"
+    assert {len(synthetic.write_template("4", rng)) for _ in range(40)} == {1, 2}, "some lift the pen"

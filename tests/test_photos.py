@@ -158,7 +158,7 @@ def test_cut_off_neighbours_stay_outside():
 
 def drawn_by_pen(digit: str, seed: int, width: float, side: int = 1000, ink: int = 40, paper: int = 235) -> np.ndarray:
     """(side, side) uint8: one digit, four fifths of the side high, by a round pen of a width in pixels."""
-    path = synthetic.write_once(digit, np.random.default_rng(seed))
+    path = synthetic.write_template(digit, np.random.default_rng(seed))
     points = np.concatenate(path)
     low, high = points.min(0), points.max(0)
     scale = (0.8 * side - width) / (high - low).max()

@@ -9,7 +9,7 @@ from pipeline import plots
 
 @pytest.fixture(autouse=True)
 def files_only():
-    plots.begin(show=False)
+    plots.select_backend(show=False)
     yield
     plt.close("all")
 
@@ -20,7 +20,7 @@ def texts(axis) -> list[str]:
 
 def test_the_diagram_shows_every_stage_with_shape_and_parameters():
     model = models.MnistNet()
-    figure = plots.network(model, "The digit network")
+    figure = plots.network_diagram(model, "The digit network")
     (axis,) = figure.axes
     written = texts(axis)
     assert "21,840 parameters" in axis.get_title()
@@ -36,9 +36,9 @@ def test_the_diagram_shows_every_stage_with_shape_and_parameters():
 
 
 def test_wrong_answers_are_red():
-    figure = plots.pictures(torch.rand(3, 1, 28, 28), ["7", "2, is 3!", "1"], columns=2, title="three")
+    figure = plots.image_grid(torch.rand(3, 1, 28, 28), ["7", "2, is 3!", "1"], columns=2, title="three")
     captions = {axis.get_title(): axis.title.get_color() for axis in figure.axes}
-    assert captions == {"7": "black", "2, is 3": plots.TEST, "1": "black", "": captions[""]}
+    assert captions == {"7": "black", "2, is 3": plots.TEST_COLOR, "1": "black", "": captions[""]}
 
 
 def test_curves_show_the_values_they_are_given():

@@ -124,9 +124,9 @@ def test_peaks_and_patches_are_the_maxima(model, small):
             assert peak.item() == pytest.approx(max(each[channel].max().item() for each in maps), abs=1e-5)
             y, x = seen.places[layer][i, channel].tolist()
             assert maps[i, channel, y, x].item() == pytest.approx(peak.item(), abs=1e-5)
-            patch = activations.patches(small.images[i : i + 1], seen.places[layer][i : i + 1, channel], field)[0]
+            patch = activations.cut_patches(small.images[i : i + 1], seen.places[layer][i : i + 1, channel], field)[0]
             rows, columns = field[y], field[x]
-            alone = torch.full((1, 1, 28, 28), augmentation.PAPER)
+            alone = torch.full((1, 1, 28, 28), augmentation.BACKGROUND)
             height, width = rows[1] - rows[0], columns[1] - columns[0]
             y0, x0 = (len(patch) - extent if at[0] == 0 else 0 for at, extent in ((rows, height), (columns, width)))
             alone[0, 0, rows[0] : rows[1], columns[0] : columns[1]] = torch.from_numpy(
@@ -151,7 +151,7 @@ def test_switched_off_against_a_plain_loop(model, small):
     few = Split(small.images[:60], small.labels[:60])
     for layer in stages.convolutions:
         channels = model.get_submodule(layer).out_channels
-        found = attribution.switched_off(stages, layer, few)
+        found = attribution.accuracy_without_channels(stages, layer, few)
         assert len(found) == channels
         for channel in range(0, channels, 4):
             keep = torch.ones(channels, 1, 1)
@@ -169,7 +169,7 @@ def test_occlusion_against_a_plain_loop(model, small):
     found = attribution.occlusion(model, image)
     for y, x in [(0, 0), (14, 13), (10, 16), (27, 27), (5, 20)]:
         rubbed = image.clone()
-        rubbed[:, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = augmentation.PAPER
+        rubbed[:, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = augmentation.BACKGROUND
         torch.testing.assert_close(found[y, x], model(rubbed[None])[0].detach(), atol=1e-5, rtol=1e-5)
     assert found.shape == (28, 28, len(model.class_names))
 
@@ -186,7 +186,7 @@ def test_the_plane_against_the_singular_value_decomposition(dimensions):
     torch.manual_seed(0)
     spreads = torch.linspace(1, 0, dimensions + 1)[:-1] ** 2 * 10
     points = torch.randn(200, dimensions) * spreads @ torch.linalg.qr(torch.randn(dimensions, dimensions))[0] + 5
-    found, share = attribution.plane(points)
+    found, share = attribution.pca_plane(points)
     u, s, _ = np.linalg.svd((points - points.mean(0)).double().numpy(), full_matrices=False)
     np.testing.assert_allclose(np.abs(found), np.abs(u[:, :2] * s[:2]), atol=2e-3 * s[0])
     assert share == pytest.approx((s[:2] ** 2).sum() / (s**2).sum(), rel=1e-4)

@@ -63,15 +63,15 @@ def test_75_at_random_have_no_repeats_and_the_seed_decides():
 
 
 def test_pictures_are_limited_in_proportion_and_the_name_says_so(data, monkeypatch):
-    monkeypatch.setattr(datasets, "fashion", lambda data_dir: data)
-    few = trial.data(Settings(pictures=64), cli.DATA_DIR)
+    monkeypatch.setattr(datasets, "fashion_mnist", lambda data_dir: data)
+    few = trial.fashion_data(Settings(pictures=64), cli.DATA_DIR)
     assert (len(few.train), len(few.valid), len(few.test)) == (64, 16, 100) and "(64 to learn from)" in few.name
 
 
 def alone(configuration: dict, settings: Settings, data: datasets.Data) -> list[tuple[float, float]]:
     """The oracle: a run of its own, evaluated after every epoch."""
     torch.manual_seed(settings.seed)
-    model = trial.network(configuration)
+    model = trial.build_network(configuration)
     recipe = trial.recipe(configuration, settings, torch.device("cpu"))
     return [
         (metrics.evaluate(epoch.model, data.valid), metrics.evaluate(epoch.model, data.test))
@@ -97,7 +97,7 @@ def test_a_family_shares_one_run_whichever_comes_first(data, tmp_path, monkeypat
 
     monkeypatch.setattr(loop, "fit", watched)
     for epochs in (5, 10, 5):  # begun, gone on with, answered from the file
-        rows = list(trial.learn(BASE | {"epochs": epochs}, settings, data, tmp_path))
+        rows = list(trial.train(BASE | {"epochs": epochs}, settings, data, tmp_path))
         assert [row["valid_accuracy"] for row in rows] == [valid[1] for valid, _ in expected[:epochs]]
         assert rows[-1]["test_accuracy"] == expected[epochs - 1][1][1] and rows[0]["test_accuracy"] is None
         seconds = [row["seconds"] for row in rows]
@@ -111,7 +111,7 @@ def test_a_family_shares_one_run_whichever_comes_first(data, tmp_path, monkeypat
 def test_others_do_not_get_a_family_s_rows(data, tmp_path, change):
     settings = Settings(max_epochs=5)
     five = BASE | {"epochs": 5}
-    first = list(trial.learn(five, settings, data, tmp_path))
+    first = list(trial.train(five, settings, data, tmp_path))
     if change == "data":
         data = dataclasses.replace(data, name="others", train=data.valid)
     elif change == "dropout_rate":
@@ -120,7 +120,7 @@ def test_others_do_not_get_a_family_s_rows(data, tmp_path, change):
         next(tmp_path.iterdir()).write_bytes(b"half a fi")
     else:
         settings = dataclasses.replace(settings, **{change: 1})
-    again = list(trial.learn(five, settings, data, tmp_path))
+    again = list(trial.train(five, settings, data, tmp_path))
     accuracies = [[row["valid_accuracy"] for row in rows] for rows in (first, again)]
     assert (accuracies[0] == accuracies[1]) == (change == "damaged")
     assert again[-1]["seconds"] != first[-1]["seconds"], "trained, not read"
@@ -136,14 +136,14 @@ def test_families():
     cycle = Settings(schedule="one-cycle")
     five, ten = (search_space.family(BASE | {"epochs": epochs}, cycle) for epochs in (5, 10))
     assert five != ten, "the schedule depends on the epochs"
-    one_layer = [trial.network(BASE | {"linear_layers": 1, "hidden_units": units}) for units in (64, 128)]
+    one_layer = [trial.build_network(BASE | {"linear_layers": 1, "hidden_units": units}) for units in (64, 128)]
     shapes = [[tuple(weight.shape) for weight in model.parameters()] for model in one_layer]
     assert shapes[0] == shapes[1]
 
 
 def test_a_lost_network_is_a_failure(data, tmp_path):
     with pytest.raises(errors.Failure, match="the network is lost"):
-        list(trial.learn(BASE | {"learning_rate": 1e30}, Settings(), data, tmp_path))
+        list(trial.train(BASE | {"learning_rate": 1e30}, Settings(), data, tmp_path))
 
 
 def test_the_estimate_counts_and_measures(data, monkeypatch):

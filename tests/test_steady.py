@@ -6,8 +6,8 @@ from torch import nn
 import pipeline.preprocessing.photo as photo_reading
 from benchmarks.simulation.photographs import photograph
 from benchmarks.simulation.surroundings import Conditions
-from pipeline.evaluation.handwriting import SURE, UNCLEAR
-from pipeline.live.reader import KEPT, MOMENT, NOTHING, Reading, Steady
+from pipeline.evaluation.handwriting import MIN_CONFIDENCE, UNCLEAR
+from pipeline.live.reader import EMPTY_READING, EXIT_CONFIDENCE, SMOOTHING_SECONDS, Reading, SmoothedReader
 from pipeline.preprocessing.photo import photo_to_mnist
 
 RATE = 30
@@ -37,12 +37,12 @@ def page(right: int = 0, size: int = 360, **conditions) -> np.ndarray:
     return moved[:size, :size]
 
 
-def read(reader: Steady, crops, begin: float = 0.0) -> list[Reading]:
+def read(reader: SmoothedReader, crops, begin: float = 0.0) -> list[Reading]:
     return [reader.read(crop, begin + i / RATE) for i, crop in enumerate(crops)]
 
 
 def test_a_page_that_lies_still_is_named_within_half_a_second_and_not_at_once():
-    labels = [reading.label for reading in read(Steady(Sayer()), [page()] * 20)]
+    labels = [reading.label for reading in read(SmoothedReader(Sayer()), [page()] * 20)]
     assert labels[0] == "" and labels[RATE // 2] == "a" and labels[-1] == "a"
     first = labels.index("a")
     assert 3 <= first <= 12 and labels[first:] == ["a"] * (20 - first)
@@ -50,22 +50,22 @@ def test_a_page_that_lies_still_is_named_within_half_a_second_and_not_at_once():
 
 def test_what_the_network_sees_is_what_a_file_gives():
     crop, _ = photograph([["3"]], 5, Conditions(size=(160, 160), fill=0.5))  # small enough to be read as it is
-    reading = read(Steady(Sayer()), [crop, crop])[-1]
+    reading = read(SmoothedReader(Sayer()), [crop, crop])[-1]
     assert np.array_equal(reading.picture, photo_to_mnist(crop)) and reading.picture.any()
 
 
 def test_an_empty_box_has_nothing_to_say():
-    for reading in read(Steady(Sayer()), [EMPTY] * 20):
-        assert reading == NOTHING or (reading.label, reading.confidence, reading.likeliest) == ("", 0.0, [])
+    for reading in read(SmoothedReader(Sayer()), [EMPTY] * 20):
+        assert reading == EMPTY_READING or (reading.label, reading.confidence, reading.likeliest) == ("", 0.0, [])
 
 
 def test_what_is_no_character_is_unclear_and_stays_so():
-    labels = [reading.label for reading in read(Steady(Sayer(0.5)), [page()] * 30)]
+    labels = [reading.label for reading in read(SmoothedReader(Sayer(0.5)), [page()] * 30)]
     assert labels[-15:] == [UNCLEAR] * 15
 
 
 def test_the_answer_goes_when_the_page_moves_and_when_it_is_gone():
-    reader = Steady(Sayer())
+    reader = SmoothedReader(Sayer())
     assert read(reader, [page()] * 15)[-1].label == "a"
     moving = read(reader, [page(step) for step in range(24, 174, 18)], 1)
     assert [reading.label for reading in moving[2:]] == [""] * 7
@@ -75,16 +75,16 @@ def test_the_answer_goes_when_the_page_moves_and_when_it_is_gone():
 def test_a_trembling_hand_and_noise_do_not_move_it():
     rng = np.random.default_rng(1)
     crops = [page(int(rng.integers(-2, 3)), noise=4, blur=1) for _ in range(40)]
-    assert {reading.label for reading in read(Steady(Sayer()), crops)[15:]} == {"a"}
+    assert {reading.label for reading in read(SmoothedReader(Sayer()), crops)[15:]} == {"a"}
 
 
 def test_what_the_boxs_edge_cuts_is_still_coming_in():
-    assert {reading.label for reading in read(Steady(Sayer()), [page(140)] * 20)} == {""}
+    assert {reading.label for reading in read(SmoothedReader(Sayer()), [page(140)] * 20)} == {""}
 
 
 def test_a_single_frame_that_is_read_otherwise_does_not_flicker():
     model, labels = Sayer(), []
-    reader = Steady(model)
+    reader = SmoothedReader(model)
     for i in range(40):
         model.confidence = 0.4 if i == 25 else 0.999
         labels.append(reader.read(page(), i / RATE).label)
@@ -94,23 +94,23 @@ def test_a_single_frame_that_is_read_otherwise_does_not_flicker():
 @pytest.mark.parametrize("before, now, label", [(0.99, 0.75, "a"), (0.5, 0.75, UNCLEAR), (0.99, 0.6, UNCLEAR)])
 def test_an_answer_stays_where_it_would_not_appear(before, now, label):
     model = Sayer(before)
-    reader = Steady(model)
+    reader = SmoothedReader(model)
     read(reader, [page()] * 20)
     model.confidence = now
-    assert KEPT < 0.75 < SURE and read(reader, [page()] * 20, 20 / RATE)[-1].label == label
+    assert EXIT_CONFIDENCE < 0.75 < MIN_CONFIDENCE and read(reader, [page()] * 20, 20 / RATE)[-1].label == label
 
 
 def test_a_slow_camera_is_answered_too():
-    reader = Steady(Sayer())
+    reader = SmoothedReader(Sayer())
     labels = [reader.read(page(), i / 8).label for i in range(8)]
     assert labels[4] == "a"
 
 
 def test_what_moves_is_not_read():
     model = Sayer()
-    moving = read(Steady(model), [page(noise=20), 255 - page()] * 4)
+    moving = read(SmoothedReader(model), [page(noise=20), 255 - page()] * 4)
     assert not any(reading.picture.any() for reading in moving) and not model.seen
-    reader = Steady(model)
+    reader = SmoothedReader(model)
     assert [reading.likeliest == [] for reading in read(reader, [page()] * 3)] == [True, False, False]
 
 
@@ -125,12 +125,12 @@ def test_a_strokes_end_may_come_and_go_but_not_half_a_stroke(faint, label, monke
         return photo_reading.Character((60, 50 + lost, 40, 60 - lost), character.image)
 
     monkeypatch.setattr(photo_reading.Photo, "character", property(found))
-    assert read(Steady(Sayer()), [page()] * 20)[-1].label == label
+    assert read(SmoothedReader(Sayer()), [page()] * 20)[-1].label == label
 
 
 def test_the_looks_take_turns():
     model = Sayer()
-    read(Steady(model), [page()] * 7)  # the first is not looked at
+    read(SmoothedReader(model), [page()] * 7)  # the first is not looked at
     looks = [image.numpy() for image in model.seen]
     assert len(looks) == 6 and np.array_equal(looks[0], looks[5])
     assert not any(np.array_equal(looks[i], looks[j]) for i in range(5) for j in range(i))
@@ -138,7 +138,7 @@ def test_the_looks_take_turns():
 
 @pytest.mark.parametrize("sure_of, label", [((-12, -6, 0), "a"), ((0, 6, 12), "a"), ((-12, 12), UNCLEAR)])
 def test_a_page_held_askew_is_named_by_three_looks_that_are_neighbours(sure_of, label, monkeypatch):
-    reader = Steady(Sayer())
+    reader = SmoothedReader(Sayer())
 
     def look(picture, turn):
         reader.frames += 1
@@ -149,7 +149,7 @@ def test_a_page_held_askew_is_named_by_three_looks_that_are_neighbours(sure_of, 
 
 
 def test_three_likeliest_and_the_box_of_the_ink():
-    reading = read(Steady(Sayer(0.8)), [page()] * 3)[-1]
+    reading = read(SmoothedReader(Sayer(0.8)), [page()] * 3)[-1]
     assert reading.likeliest[0][0] == "a" and len(reading.likeliest) == 3
     assert sum(probability for _, probability in reading.likeliest) == pytest.approx(1)
     _, [box] = photograph([["3"]], 5, Conditions(size=(360, 360), fill=0.5))
@@ -157,6 +157,6 @@ def test_three_likeliest_and_the_box_of_the_ink():
 
 
 def test_memory_stays_flat():
-    reader = Steady(Sayer())
+    reader = SmoothedReader(Sayer())
     read(reader, [page(size=160)] * 100)
-    assert len(reader.said) <= MOMENT * RATE + 1
+    assert len(reader.said) <= SMOOTHING_SECONDS * RATE + 1

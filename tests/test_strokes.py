@@ -10,7 +10,7 @@ from pipeline.training.loop import Recipe
 
 
 def test_shapes_ranges_and_balance():
-    pictures, labels = synthetic.digits(1000, seed=0)
+    pictures, labels = synthetic.draw_digits(1000, seed=0)
     assert pictures.shape == (1000, 28, 28) and pictures.dtype == np.uint8
     assert labels.dtype == np.int64 and np.bincount(labels).tolist() == [100] * 10
     assert not np.array_equal(labels, np.sort(labels)), "shuffled"
@@ -18,28 +18,28 @@ def test_shapes_ranges_and_balance():
 
 
 def test_the_seed_decides_every_byte():
-    first, second, third = (synthetic.digits(200, seed)[0] for seed in (1, 1, 2))
+    first, second, third = (synthetic.draw_digits(200, seed)[0] for seed in (1, 1, 2))
     assert np.array_equal(first, second) and not np.array_equal(first, third)
 
 
 def test_drawn_as_asked():
-    pictures = synthetic.draw(["7", "0", "7"], seed=0)
+    pictures = synthetic.draw_characters(["7", "0", "7"], seed=0)
     assert pictures.shape == (3, 28, 28)
     assert not np.array_equal(pictures[0], pictures[2]), "another writer each time"
 
 
 def test_rare_hands_are_as_frequent_as_others():
     """A 1 is mostly a bare stroke; evenly, most have a flag or a foot. Of pens there are finer and broader ones."""
-    usual, rare = (synthetic.draw(["1"] * 400, 0, rare) for rare in (False, True))
+    usual, rare = (synthetic.draw_characters(["1"] * 400, 0, rare) for rare in (False, True))
     bare, seldom = ((pictures.any(1).sum(1) <= 8).mean() for pictures in (usual, rare))
     assert bare > 0.5 and seldom < bare - 0.15, (bare, seldom)
-    strokes_of_0 = (synthetic.draw(["0"] * 400, 0, rare).mean((1, 2)) for rare in (False, True))
+    strokes_of_0 = (synthetic.draw_characters(["0"] * 400, 0, rare).mean((1, 2)) for rare in (False, True))
     usual, rare = (np.percentile(ink, (5, 95)) for ink in strokes_of_0)
     assert rare[0] < usual[0] and rare[1] > usual[1], (usual, rare)
 
 
 def test_size_and_place_are_mnist_s():
-    pictures, _ = synthetic.digits(300, seed=3)
+    pictures, _ = synthetic.draw_digits(300, seed=3)
     for picture in pictures:
         rows, columns = np.flatnonzero(picture.any(1)), np.flatnonzero(picture.any(0))
         assert 19 <= max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 <= 20
@@ -52,7 +52,7 @@ def test_digits_stay_as_they_are():
 
     Means, for bytes are only promised from one release of OpenCV to the same.
     """
-    pictures, labels = synthetic.digits(300, seed=3)
+    pictures, labels = synthetic.draw_digits(300, seed=3)
     last = [np.flatnonzero(labels == digit)[-1] for digit in range(10)]
     known = [33.7, 18.0, 23.7, 46.4, 37.4, 42.2, 42.2, 22.1, 44.2, 41.3]
     assert np.allclose(pictures[last].mean((1, 2)), known, rtol=0, atol=0.2)
@@ -87,7 +87,12 @@ def test_letters_are_told_apart():
     names = np.repeat(list(stroke_templates.GREEK), 100)
 
     def look(seed: int) -> np.ndarray:
-        coarse = synthetic.draw(names, seed).reshape(len(names), 14, 2, 14, 2).mean((2, 4)).reshape(len(names), -1)
+        coarse = (
+            synthetic.draw_characters(names, seed)
+            .reshape(len(names), 14, 2, 14, 2)
+            .mean((2, 4))
+            .reshape(len(names), -1)
+        )
         return coarse / np.linalg.norm(coarse, axis=1, keepdims=True)
 
     right = names[(look(2) @ look(1).T).argmax(1)] == names
@@ -99,8 +104,8 @@ def test_letters_are_told_apart():
 @pytest.mark.slow
 def test_a_network_that_saw_drawn_digits_only_reads_the_others(split):
     """The others are real where MNIST is at hand. The full figure, of 60,000, is in README."""
-    pictures, labels = synthetic.digits(6000, seed=0)
-    drawn = datasets.Split(datasets.normalise(pictures), torch.from_numpy(labels))
+    pictures, labels = synthetic.draw_digits(6000, seed=0)
+    drawn = datasets.Split(datasets.normalize(pictures), torch.from_numpy(labels))
     torch.manual_seed(0)
     recipe = Recipe(epochs=2, optimizer="muon", learning_rate=0.05, schedule="one-cycle", dropout=0.0, batch_norm=2)
     *_, last = loop.fit(models.MnistNet(), drawn, recipe, seed=0, quiet=True)

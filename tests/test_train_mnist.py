@@ -36,8 +36,10 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def here(monkeypatch, capsys):
     """The command line of the script in this process: the same way in and out, without the seconds of an import."""
-    monkeypatch.setattr(datasets, "VALID", 400)
-    monkeypatch.setattr(datasets, "synthetic", functools.partial(datasets.synthetic, train=1600, test=400))
+    monkeypatch.setattr(datasets, "VALIDATION_SIZE", 400)
+    monkeypatch.setattr(
+        datasets, "synthetic_digits", functools.partial(datasets.synthetic_digits, train=1600, test=400)
+    )
 
     def launch(*arguments: str) -> tuple[int, str]:
         """Exit status and what went to standard error."""
@@ -180,7 +182,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path):
     result = run("train_mnist.py", *SMALL, "--output-dir", str(tmp_path), preexec_fn=limit)
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result.stderr
     assert (tmp_path / "model.pt").read_text() == "before"
-    assert not list(tmp_path.glob(files.PARTIAL + "*")) and not (tmp_path / "checkpoint.pt").exists()
+    assert not list(tmp_path.glob(files.PARTIAL_PREFIX + "*")) and not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_the_presets_are_what_the_report_and_readme_say():

@@ -176,8 +176,8 @@ def test_warp_keeps_the_paper_and_most_of_the_ink(split):
     torch.manual_seed(0)
     images = split.images[:200]
     warped = augmentation.warp(images, 1.0)
-    assert warped.min() >= augmentation.PAPER - 1e-4 and warped[:, 0, 0, 0].max() < augmentation.PAPER + 1e-4
-    ink = [(batch - augmentation.PAPER).sum((1, 2, 3)) for batch in (images, warped)]
+    assert warped.min() >= augmentation.BACKGROUND - 1e-4 and warped[:, 0, 0, 0].max() < augmentation.BACKGROUND + 1e-4
+    ink = [(batch - augmentation.BACKGROUND).sum((1, 2, 3)) for batch in (images, warped)]
     assert 0.9 < (ink[1] / ink[0]).mean() < 1.1
     assert (warped - images).abs().amax((1, 2, 3)).min() > 0.5, "every picture is changed"
 
@@ -186,7 +186,7 @@ def test_shift_moves_whole_pixels_and_mirrors_half(split):
     images = split.images[:200]
     torch.manual_seed(0)
     shifted = augmentation.shift(images, 2)
-    padded = torch.nn.functional.pad(images, (2,) * 4, value=augmentation.PAPER)
+    padded = torch.nn.functional.pad(images, (2,) * 4, value=augmentation.BACKGROUND)
     ways = [
         mirrored[..., down : down + 28, right : right + 28]
         for mirrored in (padded, padded.flip(3))

@@ -21,7 +21,7 @@ from benchmarks.simulation.photographs import photograph
 from benchmarks.simulation.surroundings import Conditions
 from pipeline import checkpoints
 from pipeline.live import overlay
-from pipeline.live.window import NAME
+from pipeline.live.window import WINDOW_TITLE
 
 WAIT = 90  # seconds for what has to appear on a slow machine
 REMAP = 8  # seconds that a window may be black
@@ -137,13 +137,13 @@ class Program:
 
         Under a window manager it never did, in 120 starts.
         """
-        found = ["search", "--onlyvisible", "--name", NAME]
+        found = ["search", "--onlyvisible", "--name", WINDOW_TITLE]
         subprocess.run(["xdotool", *found, "windowunmap", "--sync", "windowmap"],
                        env=self.environment, check=False, capture_output=True)  # fmt: skip
 
     def key(self, *names: str) -> None:
         """Press keys, as a user does who looks at the window."""
-        subprocess.run(["xdotool", "search", "--onlyvisible", "--name", NAME, "windowfocus", "--sync"],
+        subprocess.run(["xdotool", "search", "--onlyvisible", "--name", WINDOW_TITLE, "windowfocus", "--sync"],
                        env=self.environment, check=True, capture_output=True)  # fmt: skip
         for name in names:
             subprocess.run(["xdotool", "key", name], env=self.environment, check=True)
@@ -151,7 +151,7 @@ class Program:
 
     def close(self) -> None:
         """What the cross in a window's corner does: the message WM_DELETE_WINDOW, as no window manager is here."""
-        found = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", NAME], env=self.environment,
+        found = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", WINDOW_TITLE], env=self.environment,
                                capture_output=True, text=True, check=True)  # fmt: skip
         x11 = ctypes.CDLL("libX11.so.6")
         x11.XOpenDisplay.restype = ctypes.c_void_p
@@ -234,7 +234,7 @@ def test_what_is_seen_of_mode_label_and_box(start, weights, film):
     program.key("h")
     program.until(lambda shot: not shows("save the crop, and file it", 18)(shot), "no keys any more")
     program.key("f")
-    program.until(lambda shot: not shows("h  keys", 18, overlay.GREY)(shot), "the frame rate")
+    program.until(lambda shot: not shows("h  keys", 18, overlay.GRAY)(shot), "the frame rate")
     program.key("space")
     program.until(title("digits   frozen"), "frozen")
     program.key("s")

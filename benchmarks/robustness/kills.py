@@ -43,7 +43,7 @@ from benchmarks import results
 from pipeline import checkpoints, files, plots, runtime
 from pipeline.datasets import datasets, letters
 from pipeline.interpretability import figures
-from pipeline.tuning import charts, claims
+from pipeline.tuning import charts, leases
 
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
@@ -102,12 +102,12 @@ def serve() -> None:
         for name, maker in inspect.getmembers(module, inspect.isfunction):
             if inspect.signature(maker).return_annotation is Figure:
                 setattr(module, name, lambda *_, **__: Figure(figsize=(1, 1)))
-    datasets.VALID, letters.VALID = 40, 4
-    datasets.synthetic = functools.cache(functools.partial(datasets.synthetic, train=160, test=100))
-    datasets.fashion = lambda data_dir: datasets.synthetic()
-    claims.BEAT, claims.STALE = 0.1, 0.5
-    datasets.letters = functools.partial(datasets.letters, count=100)
-    datasets.synthetic()
+    datasets.VALIDATION_SIZE, letters.VALIDATION_LETTERS_PER_CLASS = 40, 4
+    datasets.synthetic_digits = functools.cache(functools.partial(datasets.synthetic_digits, train=160, test=100))
+    datasets.fashion_mnist = lambda data_dir: datasets.synthetic_digits()
+    leases.HEARTBEAT_SECONDS, leases.LEASE_SECONDS = 0.1, 0.5
+    datasets.synthetic_letters = functools.partial(datasets.synthetic_letters, count=100)
+    datasets.synthetic_digits()
     for line in sys.stdin:
         job = json.loads(line)
         start = time.monotonic()
@@ -141,7 +141,7 @@ def run(
     torch.manual_seed = lambda seed: (print(f"seed {seed}"), seeded(seed))[1]  # fit does so as each epoch begins
     fork_workers()
     if careless:
-        files.writing = contextlib.nullcontext
+        files.atomic_write = contextlib.nullcontext
     happened = arm(event)
     status = 0
     try:
@@ -169,7 +169,7 @@ def fork_workers() -> None:
     def give_up() -> None:
         for end in ends:
             end.close()
-        for handle in runtime._claimed.values():
+        for handle in runtime._locks.values():
             os.close(handle)
 
     context.Pipe = pipe
@@ -325,10 +325,10 @@ def life(warm: Warm, reference: Reference, folder: Path, deaths: Iterator[dict])
         assert attempts[-1].status in (0, KILLED) and not attempts[-1].error, (death, attempts[-1])
         if out.exists():
             read_all(out)
-            unfinished += any(out.rglob(files.PARTIAL + "*"))
+            unfinished += any(out.rglob(files.PARTIAL_PREFIX + "*"))
         if attempts[-1].status == 0:
             break
-    assert attempts[-1].status == 0 and not list(out.glob(files.PARTIAL + "*"))
+    assert attempts[-1].status == 0 and not list(out.glob(files.PARTIAL_PREFIX + "*"))
     assert bits(out) == reference.bits
     if case.resumes and case.begun:
         begun = [[int(epoch) for epoch in re.findall(case.begun, attempt.printed)] for attempt in attempts]
@@ -345,7 +345,7 @@ def life(warm: Warm, reference: Reference, folder: Path, deaths: Iterator[dict])
 def read_all(folder: Path) -> None:
     """Open every file to its end; those still being written, which no one takes for another, are left out."""
     for path in folder.rglob("*"):
-        if path.name.startswith((files.PARTIAL, "study.db")) or path.is_dir():
+        if path.name.startswith((files.PARTIAL_PREFIX, "study.db")) or path.is_dir():
             continue  # that the database can be read the next start shows
         if path.suffix == ".pt":
             checkpoints.load_file(path, "")
@@ -366,7 +366,7 @@ def bits(folder: Path) -> dict[str, str]:
     """SHA-256 of every file, times left out; of the checkpoint and the study, which hold them throughout, nothing."""
     digests = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_dir() or path.name.startswith(("checkpoint.pt", "study.db", files.PARTIAL)):
+        if path.is_dir() or path.name.startswith(("checkpoint.pt", "study.db", files.PARTIAL_PREFIX)):
             continue
         content = path.read_bytes()
         if path.parent.name == "families":

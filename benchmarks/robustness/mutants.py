@@ -39,7 +39,7 @@ from pipeline.errors import Failure
 from pipeline.tuning import storage
 from pipeline.tuning import study as study_module
 from pipeline.tuning.search_space import Settings
-from pipeline.tuning.study import Ledger
+from pipeline.tuning.study import Study
 
 SECONDS, MEMORY = 10, 2e9  # bytes; at the most
 BATCH = 2000  # inputs, after which Hypothesis forgets what it has tried
@@ -51,7 +51,7 @@ NUMBERS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\1\x86\xa0
 
 def pictures() -> dict[str, bytes]:
     """One character in each format that is read."""
-    grey = np.kron(255 - synthetic.draw(["3"], 0)[0], np.ones((2, 2), np.uint8))
+    grey = np.kron(255 - synthetic.draw_characters(["3"], 0)[0], np.ones((2, 2), np.uint8))
     image = Image.fromarray(np.stack([grey, grey, np.minimum(grey + 40, 255).astype(np.uint8)], 2))
     clear = image.copy()
     clear.putalpha(Image.fromarray(255 - grey))
@@ -90,7 +90,7 @@ def idx_files() -> dict[str, bytes]:
     files = {}
     for name in datasets.MNIST_FILES:
         count = 12 if name.startswith("train") else 5
-        images, labels = synthetic.digits(count, 0)
+        images, labels = synthetic.draw_digits(count, 0)
         header = struct.pack(">4i", 2051, count, 28, 28) if "images" in name else struct.pack(">2i", 2049, count)
         files[name] = header + (images if "images" in name else labels.astype(np.uint8)).tobytes()
     return files
@@ -102,7 +102,7 @@ STUDY = Settings(max_conv_layers=1, max_linear_layers=1, max_dropout=0.1, max_hi
 def study_files(folder: Path) -> dict[str, bytes]:
     """A study of three trials, two of them finished."""
     path = folder / "good.db"
-    book = Ledger(f"sqlite:///{path}", "s", *STUDY)
+    book = Study(f"sqlite:///{path}", "s", *STUDY)
     for _ in range(2):
         job = book.take()
         for epoch in range(1, max(job.trials.values()) + 1):
@@ -268,7 +268,7 @@ def read_checkpoint(path: Path, good: dict[str, bytes]) -> None:
 def read_study(path: Path, good: dict[str, bytes]) -> None:
     """Numbers that a wound has changed are nowhere marked as wrong; that they can be read is all that can be asked."""
     try:
-        book = Ledger(f"sqlite:///{path}", "s", *STUDY)
+        book = Study(f"sqlite:///{path}", "s", *STUDY)
         assert list(study_module.results(book.trials()).columns)[-1] == "state" and len(book.families()) <= STUDY[1]
         book.storage.engine.dispose()
     finally:
@@ -309,8 +309,8 @@ class Fuzz:
         self.folder, self.counts, self.slowest = folder, collections.Counter(), (0.0, "")
         self.good = {"pictures": pictures(), "weights": weight_files(folder), "idx": idx_files()}
         self.good["studies"] = study_files(folder)
-        storage.AT_START = 1.0
-        datasets.VALID = 4
+        storage.START_TIMEOUT_SECONDS = 1.0
+        datasets.VALIDATION_SIZE = 4
         datasets.MNIST_FILES = {name: hashlib.md5(content).hexdigest() for name, content in self.good["idx"].items()}
 
     def feed(self, reader: str, content: bytes, name: str = "input.png") -> None:

@@ -8,11 +8,11 @@ import numpy as np
 
 import pipeline.preprocessing.photo as photo_reading
 from benchmarks.simulation import photographs, surroundings
-from pipeline.live.frame_sources import HEIGHT, RATE, WIDTH, Frame
+from pipeline.live.frame_sources import CAMERA_FPS, CAMERA_HEIGHT_PX, CAMERA_WIDTH_PX, Frame
 
-STAGE = 480  # pixels: the part of the frame, around the box, in which things happen
-BOX = 360  # pixels
-COME, REST, GO, AWAY = 0.5, 1.5, 0.4, 0.4  # seconds
+STAGE_PX = 480  # pixels: the part of the frame, around the box, in which things happen
+BOX_PX = 360  # pixels
+ARRIVAL_SECONDS, REST_SECONDS, DEPARTURE_SECONDS, ABSENCE_SECONDS = 0.5, 1.5, 0.4, 0.4  # seconds
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Hand:
         x, y, turn, *tilt = (self.waves * np.sin(2 * np.pi * self.rates * at + self.phases)).sum(1)
         x, y = np.array([x, y]) + self.middle + self.way * away * 900
         angle = np.radians(self.turn + turn + 15 * away)
-        tilt = (self.tilt + tilt) / BOX
+        tilt = (self.tilt + tilt) / BOX_PX
         height, width = page.shape[:2]
         to_middle = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
         turned = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -52,7 +52,7 @@ class Hand:
 class Scene:
     """A desk, its light and a camera."""
 
-    def __init__(self, rng: np.random.Generator, size: tuple[int, int] = (STAGE, STAGE)):
+    def __init__(self, rng: np.random.Generator, size: tuple[int, int] = (STAGE_PX, STAGE_PX)):
         self.size, self.rng = size, rng
         self.desk = np.clip(surroundings.desk(np.full(size[::-1], 255, np.uint8), rng.uniform(4, 8), rng), 0, 255)
         self.desk = cv2.GaussianBlur(self.desk.astype(np.uint8), (0, 0), 2)
@@ -64,7 +64,7 @@ class Scene:
         self.loudness = rng.uniform(1, 6) / 40
         self.blur, self.drift = rng.uniform(0.4, 1.4), rng.uniform(0.05, 0.2)
         self.phase = rng.uniform(0, 2 * np.pi, 2)
-        self.frame = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        self.frame = np.full((CAMERA_HEIGHT_PX, CAMERA_WIDTH_PX, 3), 90, np.uint8)
         self.number = 0
 
     def shoot(self, page: np.ndarray | None, where: np.ndarray | None, speed: float) -> Frame:
@@ -72,14 +72,14 @@ class Scene:
         seen = self.desk.copy()
         if page is not None:
             cv2.warpPerspective(page, where, self.size, dst=seen, borderMode=cv2.BORDER_TRANSPARENT)
-        at = self.number / RATE
+        at = self.number / CAMERA_FPS
         blur = self.blur * (1 + 0.4 * np.sin(2 * at + self.phase[0])) + 0.3 * speed
         seen = cv2.GaussianBlur(seen, (0, 0), min(blur, 8))
         gain = 1 + self.drift * np.sin(1.3 * at + self.phase[1])
         seen = cv2.multiply(seen, self.light, scale=gain / 255)
         noise = self.noise[self.number % len(self.noise)]
         seen = cv2.addWeighted(seen, 1, noise, self.loudness, -128 * self.loudness)
-        top, left = (HEIGHT - self.size[1]) // 2, (WIDTH - self.size[0]) // 2
+        top, left = (CAMERA_HEIGHT_PX - self.size[1]) // 2, (CAMERA_WIDTH_PX - self.size[0]) // 2
         picture = self.frame.copy()
         picture[top : top + self.size[1], left : left + self.size[0]] = seen
         self.number += 1
@@ -89,16 +89,20 @@ class Scene:
 def held(page: np.ndarray, scene: Scene, rng: np.random.Generator) -> Iterator[Moment]:
     """A page comes, rests, goes and stays away for a moment."""
     hand = Hand(rng)
-    scale = BOX * rng.uniform(0.5, 0.95) / 400
+    scale = BOX_PX * rng.uniform(0.5, 0.95) / 400
     before = 1.0
-    for i in range(round((COME + REST + GO + AWAY) * RATE)):
-        at = i / RATE
-        rest = at - COME
-        away = max(0.0, 1 - at / COME) ** 2 if rest < 0 else min(1.0, max(0.0, rest - REST) / GO) ** 2
-        where = hand.map(page, scale, away, scene.number / RATE, scene.size)
+    for i in range(round((ARRIVAL_SECONDS + REST_SECONDS + DEPARTURE_SECONDS + ABSENCE_SECONDS) * CAMERA_FPS)):
+        at = i / CAMERA_FPS
+        rest = at - ARRIVAL_SECONDS
+        away = (
+            max(0.0, 1 - at / ARRIVAL_SECONDS) ** 2
+            if rest < 0
+            else min(1.0, max(0.0, rest - REST_SECONDS) / DEPARTURE_SECONDS) ** 2
+        )
+        where = hand.map(page, scale, away, scene.number / CAMERA_FPS, scene.size)
         frame = scene.shoot(page if away < 1 else None, where, 900 * abs(away - before))
         before = away
-        yield Moment(frame, rest if 0 <= rest < REST else -1.0)
+        yield Moment(frame, rest if 0 <= rest < REST_SECONDS else -1.0)
 
 
 def on_page(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -24,7 +24,7 @@ from benchmarks.simulation.surroundings import (
     texture,
 )
 from pipeline.datasets.stroke_templates import TEMPLATES
-from pipeline.datasets.synthetic import write_once
+from pipeline.datasets.synthetic import write_template
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
@@ -72,7 +72,7 @@ def lay_out(rows: Sequence[Sequence[str]], conditions: Conditions, rng: np.rando
     for number, row in enumerate(rows):
         x = 0.4 * pen.letter * rng.random()
         for name in row:
-            path = write_once(name, rng)
+            path = write_template(name, rng)
             points = np.concatenate(path)
             low, high = points.min(0), points.max(0)
             size = pen.letter * min(np.exp(0.06 * rng.standard_normal()), 1.12 / (high - low)[1])
@@ -144,6 +144,6 @@ def strangers(boxes: list[Box], conditions: Conditions, letter: float, rng: np.r
         if room > letter and not on_desk:
             place = (low + high) / 2
             place[side % 2] = [0, conditions.size[side % 2]][side // 2]
-            path = write_once(str(rng.choice(list(TEMPLATES))), rng)
+            path = write_template(str(rng.choice(list(TEMPLATES))), rng)
             glyphs.append([letter * stroke + place for stroke in path])
     return glyphs

@@ -8,22 +8,22 @@ import torch.nn.functional as F
 
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE, MEAN, STD
 
-PAPER = -MEAN / STD  # black in a normalised picture
-ROTATION = 8 * math.pi / 180  # radians; these five are the greatest change at strength 1
-STRETCH = 0.08  # share of the width, and of the height
-SLANT = 0.12  # share of the height
-SHIFT = 1.2  # pixels
-BEND = 0.32  # pixels, standard deviation of the smooth displacement, with no bound
-WAVES = 5  # cosines along each side that the bending is made of
+BACKGROUND = -MEAN / STD  # black in a normalised picture
+MAX_ROTATION_RAD = 8 * math.pi / 180  # radians; these five are the greatest change at strength 1
+MAX_STRETCH = 0.08  # share of the width, and of the height
+MAX_SLANT = 0.12  # share of the height
+MAX_SHIFT_PX = 1.2  # pixels
+BEND_STD_PX = 0.32  # pixels, standard deviation of the smooth displacement, with no bound
+BEND_COSINES = 5  # cosines along each side that the bending is made of
 
 
 @cache
 def _basis(device: torch.device) -> torch.Tensor:
-    """(3 + WAVES^2, 784): what a sampling grid is a sum of. x, y, 1 for the affine part, then products of cosines."""
+    """(3 + BEND_COSINES^2, 784): the basis of a sampling grid: x, y and 1 for its affine part, then products of cosines."""
     at = (torch.arange(IMAGE_SIZE, device=device) + 0.5) / IMAGE_SIZE  # pixel centres, 0 to 1
     y, x = torch.meshgrid(2 * at - 1, 2 * at - 1, indexing="ij")
-    cosines = torch.cos(math.pi * torch.arange(WAVES, device=device)[:, None] * at)  # (WAVES, 28)
-    waves = torch.einsum("iy,jx->ijyx", cosines, cosines) / (WAVES / 2)  # so that the sum has variance 1
+    cosines = torch.cos(math.pi * torch.arange(BEND_COSINES, device=device)[:, None] * at)  # (BEND_COSINES, 28)
+    waves = torch.einsum("iy,jx->ijyx", cosines, cosines) / (BEND_COSINES / 2)  # so that the sum has variance 1
     return torch.cat([torch.stack([x, y, torch.ones_like(x)]).flatten(1), waves.flatten(0, 1).flatten(1)])
 
 
@@ -39,18 +39,18 @@ def warp(images: torch.Tensor, strength: float) -> torch.Tensor:
     """
     count, device = len(images), images.device
     turn, slant, *stretch_and_shift = (torch.rand(6, count, device=device) * 2 - 1) * strength
-    turn, slant = turn * ROTATION, slant * SLANT
-    width, height = (1 + STRETCH * s for s in stretch_and_shift[:2])
-    right, down = (2 * SHIFT / IMAGE_SIZE * s for s in stretch_and_shift[2:])
+    turn, slant = turn * MAX_ROTATION_RAD, slant * MAX_SLANT
+    width, height = (1 + MAX_STRETCH * s for s in stretch_and_shift[:2])
+    right, down = (2 * MAX_SHIFT_PX / IMAGE_SIZE * s for s in stretch_and_shift[2:])
     cos, sin = turn.cos(), turn.sin()
     affine = torch.stack(  # rows: what x and y of the sampling point take from x, y and 1
         [width * cos, width * (slant * cos - sin), right, height * sin, height * (slant * sin + cos), down], dim=1
     ).view(count, 2, 3)
-    bend = torch.randn(count, 2, WAVES**2, device=device) * (strength * 2 * BEND / IMAGE_SIZE)
+    bend = torch.randn(count, 2, BEND_COSINES**2, device=device) * (strength * 2 * BEND_STD_PX / IMAGE_SIZE)
     grid = torch.cat([affine, bend], dim=2).view(2 * count, -1) @ _basis(device)
     grid = grid.view(count, 2, IMAGE_SIZE, IMAGE_SIZE).permute(0, 2, 3, 1)
     # grid_sample takes 0 for what lies outside, so paper has to be 0 for the moment
-    return F.grid_sample(images - PAPER, grid, align_corners=False) + PAPER
+    return F.grid_sample(images - BACKGROUND, grid, align_corners=False) + BACKGROUND
 
 
 def shift(images: torch.Tensor, most: float) -> torch.Tensor:
@@ -61,7 +61,7 @@ def shift(images: torch.Tensor, most: float) -> torch.Tensor:
         most: pixels along each side, at most; its fraction is cut off.
     """
     count, device, most = len(images), images.device, int(most)
-    padded = F.pad(images[:, 0], (most,) * 4, value=PAPER)
+    padded = F.pad(images[:, 0], (most,) * 4, value=BACKGROUND)
     down, right = torch.randint(0, 2 * most + 1, (2, count, 1), device=device)
     across = torch.arange(IMAGE_SIZE, device=device).expand(count, IMAGE_SIZE)
     mirrored = torch.rand(count, 1, device=device) < 0.5
@@ -71,12 +71,12 @@ def shift(images: torch.Tensor, most: float) -> torch.Tensor:
     ]
 
 
-def turn(images: torch.Tensor, degrees: float) -> torch.Tensor:
+def rotate(images: torch.Tensor, degrees: float) -> torch.Tensor:
     """Every picture, (N, 1, 28, 28) normalised, turned about its middle, clockwise."""
     angle = math.radians(degrees)
     rotation = torch.tensor([[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0]])
     grid = F.affine_grid(rotation.to(images).expand(len(images), 2, 3), images.shape, align_corners=False)
-    return F.grid_sample(images - PAPER, grid, align_corners=False) + PAPER
+    return F.grid_sample(images - BACKGROUND, grid, align_corners=False) + BACKGROUND
 
 
-KINDS = {"warp": warp, "shift": shift}  # what Recipe.augmentation may say
+AUGMENTATIONS = {"warp": warp, "shift": shift}  # what Recipe.augmentation may say

@@ -5,11 +5,14 @@ import numpy as np
 
 from pipeline.preprocessing.mnist_format import center_ink
 
-ZOOM = 3  # what wears a picture is drawn on one so many times as large
-THINNEST, THICKEST = -0.4, 0.5  # pixels that each edge of a worn stroke moves outwards, at the extremes
+SCAN_SCALE = 3  # what wears a picture is drawn on one so many times as large
+MIN_EDGE_SHIFT_PX, MAX_EDGE_SHIFT_PX = (
+    -0.4,
+    0.5,
+)  # pixels that each edge of a worn stroke moves outwards, at the extremes
 
 
-def wear(pictures: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def degrade(pictures: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Spoil a share of the pictures as rough scans are: strokes thin, thick or broken, a side cut off, ruled lines.
 
     Args:
@@ -20,14 +23,16 @@ def wear(pictures: np.ndarray, share: float, rng: np.random.Generator) -> np.nda
     """
     worn = pictures.copy()
     for i in np.flatnonzero(rng.random(len(pictures)) < share):
-        worn[i] = center_ink(_spoil(pictures[i], rng))
+        worn[i] = center_ink(_degrade_one(pictures[i], rng))
     return worn
 
 
-def _spoil(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _degrade_one(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One glyph, larger, with what befell it: (H, W) uint8."""
-    ink = (cv2.resize(picture, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_LINEAR) > 110).astype(np.uint8)
-    outwards = ZOOM * rng.uniform(THINNEST, THICKEST)
+    ink = (cv2.resize(picture, None, fx=SCAN_SCALE, fy=SCAN_SCALE, interpolation=cv2.INTER_LINEAR) > 110).astype(
+        np.uint8
+    )
+    outwards = SCAN_SCALE * rng.uniform(MIN_EDGE_SHIFT_PX, MAX_EDGE_SHIFT_PX)
     if outwards < 0:
         ink = (cv2.distanceTransform(ink, cv2.DIST_L2, 3) > -outwards).astype(np.uint8)
     else:
@@ -37,7 +42,7 @@ def _spoil(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for _ in range(rng.integers(1, 4)):
             turn = rng.uniform(0, np.pi)
             across = (x - rng.uniform(20, 64)) * np.cos(turn) + (y - rng.uniform(20, 64)) * np.sin(turn)
-            ink[np.abs(across) < ZOOM * rng.uniform(0.2, 0.7)] = 0
+            ink[np.abs(across) < SCAN_SCALE * rng.uniform(0.2, 0.7)] = 0
     if rng.random() < 0.15:  # or left grains of paper white
         grains = cv2.GaussianBlur(rng.standard_normal(ink.shape), (0, 0), rng.uniform(0.7, 1.5))
         ink[grains > rng.uniform(0.9, 2) * grains.std()] = 0
@@ -56,7 +61,7 @@ def _spoil(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _underline(glyph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The glyph, a piece of a ruled or dotted line below or through its foot."""
-    glyph = np.pad(glyph, ((0, rng.integers(0, 4 * ZOOM)), rng.integers(0, 3 * ZOOM, 2)))
+    glyph = np.pad(glyph, ((0, rng.integers(0, 4 * SCAN_SCALE)), rng.integers(0, 3 * SCAN_SCALE, 2)))
     height, width = glyph.shape
     line = np.full(width, 255, np.uint8)
     if rng.random() < 0.5:  # a piece
@@ -65,7 +70,7 @@ def _underline(glyph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:  # dots or dashes
         pitch = rng.integers(5, 13)
         line[np.arange(width) % pitch < pitch / 2] = 0
-    low, rise = height - 1 - rng.integers(0, 2 * ZOOM), rng.normal(0, 0.03)
+    low, rise = height - 1 - rng.integers(0, 2 * SCAN_SCALE), rng.normal(0, 0.03)
     thickness = int(rng.integers(2, 6))
     for x in np.flatnonzero(line):
         y = int(np.clip(low + rise * (x - width / 2), 0, height - 1))

@@ -13,17 +13,19 @@ import torch
 
 from pipeline.cli import option
 from pipeline.datasets import degradation, outliers
-from pipeline.datasets.datasets import Split, normalise
+from pipeline.datasets.datasets import Split, normalize
 from pipeline.datasets.handwriting_folder import Sample, read_folder
 from pipeline.datasets.stroke_templates import GREEK, TEMPLATES
-from pipeline.datasets.synthetic import draw
+from pipeline.datasets.synthetic import draw_characters
 from pipeline.errors import Failure
-from pipeline.preprocessing.image_files import SUFFIXES
+from pipeline.preprocessing.image_files import IMAGE_SUFFIXES
 
-THREE = ["alpha", "beta", "gamma"]
-NINE = 9  # letters a class, as the report had, where there are neither real nor drawn ones asked for
-VALID = 100  # drawn letters a class that choose the epoch
-OUTLIERS = 0.3  # for each example to learn from
+FIRST_THREE = ["alpha", "beta", "gamma"]
+CLASSIC_LETTERS_PER_CLASS = (
+    9  # letters a class, as the report had, where there are neither real nor drawn ones asked for
+)
+VALIDATION_LETTERS_PER_CLASS = 100  # drawn letters a class that choose the epoch
+OUTLIERS_PER_EXAMPLE = 0.3  # for each example to learn from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +51,18 @@ class Source:
         return not TEMPLATES.keys().isdisjoint(self.names)
 
     def describe(self, drawn: int) -> str:
-        """What prints, titles and metrics.json call the letters, `drawn` per class joined to those of the folder."""
+        """The name of the letters in prints, titles and metrics.json, `drawn` per class joined to those of the folder."""
         given = f"{len(self.labels)} given letters" if self.labels else ""
         synthetic = self.drawable and (drawn or set(self.names) > set(self.labels))
         return " and ".join(filter(None, [given, "synthetic letters" if synthetic else ""]))
 
 
-def drawn_only(every: bool) -> Source:
+def synthetic_source(every: bool) -> Source:
     """No real letters: three classes, or all 24."""
-    return Source(list(GREEK) if every else THREE)
+    return Source(list(GREEK) if every else FIRST_THREE)
 
 
-def find(folder: Path | None, data_dir: Path, every: bool) -> Source:
+def find_source(folder: Path | None, data_dir: Path, every: bool) -> Source:
     """The letters of a folder, else of `data/greek_train`, else none: then the drawn ones are all there is.
 
     Args:
@@ -74,12 +76,12 @@ def find(folder: Path | None, data_dir: Path, every: bool) -> Source:
         usual = [place / "greek_train" for place in (data_dir, Path("data"))]
         folder = next((place for place in usual if place.is_dir()), None)
     if folder is None:
-        return drawn_only(every)
+        return synthetic_source(every)
     if not folder.is_dir():
         raise Failure(f"{folder} is no folder: give one that holds a folder of pictures for each letter")
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
     names = [path.name.lower() for path in classes]
-    samples = [sample for path in classes for sample in _read(path, names)]
+    samples = [sample for path in classes for sample in _read_class(path, names)]
     known = set(names) | set(GREEK if every else ())
     names = [name for name in GREEK if name in known] + sorted(known - GREEK.keys())
     if len(names) < 2:
@@ -89,11 +91,11 @@ def find(folder: Path | None, data_dir: Path, every: bool) -> Source:
     return Source(names, np.stack([s.picture for s in samples]), [s.label for s in samples])
 
 
-def _read(path: Path, names: list[str]) -> list[Sample]:
+def _read_class(path: Path, names: list[str]) -> list[Sample]:
     """One class. What cannot be read is said and left out."""
-    if not any(file.suffix.lower() in SUFFIXES for file in path.rglob("*")):
+    if not any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.rglob("*")):
         raise Failure(f"{path} holds no pictures: put some there, or remove the folder")
-    if not any(file.suffix.lower() in SUFFIXES for file in path.iterdir()):
+    if not any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir()):
         print(f"{path} holds folders: all that is in them counts as {path.name.lower()}")
     samples, faults = read_folder(path, names)
     faults += [f"{sample.file} shows nothing" for sample in samples if not sample.picture.any()]
@@ -105,7 +107,9 @@ def _read(path: Path, names: list[str]) -> list[Sample]:
     return samples
 
 
-def mix(source: Source, mixture: Mixture, seed: int, with_outliers: bool, valid: int = VALID) -> tuple[Split, Split]:
+def training_mixture(
+    source: Source, mixture: Mixture, seed: int, with_outliers: bool, valid: int = VALIDATION_LETTERS_PER_CLASS
+) -> tuple[Split, Split]:
     """What to train on, and what chooses the epoch: other drawn letters, or, of what cannot be drawn, copies.
 
     Args:
@@ -115,23 +119,29 @@ def mix(source: Source, mixture: Mixture, seed: int, with_outliers: bool, valid:
         valid: letters drawn per class for what chooses the epoch.
     """
     rng, wear = np.random.default_rng(seed), mixture.wear
-    pictures, labels = _gather(source, mixture.drawn, mixture.copies, rng)
-    images = degradation.wear(pictures, wear, rng)
+    pictures, labels = _collect(source, mixture.drawn, mixture.copies, rng)
+    images = degradation.degrade(pictures, wear, rng)
     if with_outliers:
-        others = outliers.outliers(pictures, labels, round(OUTLIERS * len(labels)), int(rng.integers(2**32)))
-        images = np.concatenate([images, degradation.wear(others, wear, rng)])
+        others = outliers.outliers(
+            pictures, labels, round(OUTLIERS_PER_EXAMPLE * len(labels)), int(rng.integers(2**32))
+        )
+        images = np.concatenate([images, degradation.degrade(others, wear, rng)])
         labels = np.concatenate([labels, np.full(len(others), "")])
-    return as_split(images, labels, source.names), _drawn(source, valid, wear, rng)
+    return as_split(images, labels, source.names), _synthetic_split(source, valid, wear, rng)
 
 
-def drawn(source: Source, seed: int, wear: float) -> Split | None:
+def synthetic_test(source: Source, seed: int, wear: float) -> Split | None:
     """Synthetic letters to test on where there are no real ones; None where none of the classes can be drawn."""
-    return _drawn(source, VALID, wear, np.random.default_rng(seed)) if source.drawable else None
+    return (
+        _synthetic_split(source, VALIDATION_LETTERS_PER_CLASS, wear, np.random.default_rng(seed))
+        if source.drawable
+        else None
+    )
 
 
-def _drawn(source: Source, count: int, wear: float, rng: np.random.Generator) -> Split:
-    pictures, labels = _gather(source, count, 0, rng)
-    return as_split(degradation.wear(pictures, wear, rng), labels, source.names)
+def _synthetic_split(source: Source, count: int, wear: float, rng: np.random.Generator) -> Split:
+    pictures, labels = _collect(source, count, 0, rng)
+    return as_split(degradation.degrade(pictures, wear, rng), labels, source.names)
 
 
 def describe(train: Split, names: Sequence[str]) -> str:
@@ -141,13 +151,13 @@ def describe(train: Split, names: Sequence[str]) -> str:
     return f"{known:,} pictures of {len(names)} classes{others}"
 
 
-def _gather(source: Source, drawn: int, copies: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _collect(source: Source, drawn: int, copies: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Pictures (N, 28, 28) and names (N,): every real letter `copies` times, the drawn ones of each class."""
     real = np.array(source.labels, dtype=str)
     seen = set(real.tolist())
     names = [name for name in source.names if name in TEMPLATES and (drawn or name not in seen)]
-    labels = np.repeat(names, drawn or NINE) if names else np.empty(0, dtype=str)
-    pictures = [draw(labels, int(rng.integers(2**32)))]
+    labels = np.repeat(names, drawn or CLASSIC_LETTERS_PER_CLASS) if names else np.empty(0, dtype=str)
+    pictures = [draw_characters(labels, int(rng.integers(2**32)))]
     for name in sorted(seen):
         own = source.pictures[real == name]
         times = copies if name in TEMPLATES else max(copies, -(-drawn // len(own)), 1)
@@ -159,4 +169,4 @@ def _gather(source: Source, drawn: int, copies: int, rng: np.random.Generator) -
 def as_split(pictures: Sequence[np.ndarray], labels: Sequence[str], names: Sequence[str]) -> Split:
     """N pictures (28, 28) and their names as numbers; what is no class has the number -1."""
     numbers = {name: number for number, name in enumerate(names)}
-    return Split(normalise(np.stack(pictures)), torch.tensor([numbers.get(str(label), -1) for label in labels]))
+    return Split(normalize(np.stack(pictures)), torch.tensor([numbers.get(str(label), -1) for label in labels]))

@@ -16,7 +16,7 @@ from pipeline.datasets.stroke_templates import DIGITS, TEMPLATES
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink
 
 # what another character is in some hand; among the classes' own nobody looks, so digits name letters only
-ALIKE = {
+LOOKALIKES = {
     "0": "omicron", "1": "iota lambda Lambda", "2": "zeta", "6": "delta sigma",
     "alpha": "a d x Q chi sigma ampersand", "beta": "8 R ampersand",
     "gamma": "4 J V X Y r v x y chi nu upsilon", "delta": "6 8 d",
@@ -27,17 +27,17 @@ ALIKE = {
     "upsilon": "U V u v", "phi": "9 Q d Phi", "chi": "X x y", "psi": "4 Y w y Psi", "omega": "M W m w Omega",
 }  # fmt: skip
 # what is left of a character that no one would take for one: the top, bottom, left or right half
-HALVES = {
+CUT_LOOKALIKES = {
     "0": "tb", "2": "tblr", "3": "tbl", "4": "tl", "5": "tblr", "6": "tr", "7": "tl", "8": "l", "9": "l",
     "alpha": "tblr", "beta": "tbl", "gamma": "blr",
 }  # fmt: skip
 # turned to the left, to the right, mirrored, upside down: those that are none of the class then
-TURNS = {
+ROTATION_LOOKALIKES = {
     "2": "lr", "3": "lrm", "4": "lrmu", "5": "lr", "6": "lrm", "7": "lrmu", "9": "lrm",
     "alpha": "lr", "beta": "lrm", "gamma": "lru",
 }  # fmt: skip
-FEW = 10  # classes; among more of them a piece or a turn of one is soon another
-TURN = {"l": np.rot90, "r": lambda picture: np.rot90(picture, 3), "m": np.fliplr, "u": np.flipud}
+MAX_CLASSES_FOR_PIECES = 10  # classes; among more of them a piece or a turn of one is soon another
+ROTATIONS = {"l": np.rot90, "r": lambda picture: np.rot90(picture, 3), "m": np.fliplr, "u": np.flipud}
 
 
 def scribbles(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -51,7 +51,7 @@ def scribbles(count: int, rng: np.random.Generator) -> np.ndarray:
         )
         points = [np.repeat(rng.integers(0, 10, (n, 2)), rng.choice([1, 1, 1, 2], n), axis=0) for n in lengths]
         way = " / ".join(" ".join(f"{x}{y}" for x, y in stroke) for stroke in points)
-        pictures.extend(synthetic.ink(synthetic.write(way, 4, rng), rng))  # four hands write it
+        pictures.extend(synthetic.render(synthetic.write_glyph(way, 4, rng), rng))  # four hands write it
     return np.stack(pictures[:count])
 
 
@@ -70,26 +70,28 @@ def signs(count: int, rng: np.random.Generator) -> np.ndarray:
                 points.append((x, y))
             corner = 2 if rng.random() < 0.7 else 1
             parts.append(" ".join(f"{3 * x}{3 * y}" for x, y in [points[0], *points[1:-1] * corner, points[-1]]))
-        pictures.extend(synthetic.ink(synthetic.write(" / ".join(parts), 4, rng), rng))  # four hands write it
+        pictures.extend(synthetic.render(synthetic.write_glyph(" / ".join(parts), 4, rng), rng))  # four hands write it
     return np.stack(pictures[:count])
 
 
-def strangers(classes: Collection[str] = DIGITS.keys()) -> list[str]:
+def other_characters(classes: Collection[str] = DIGITS.keys()) -> list[str]:
     """The names of the characters that look like none of the classes."""
-    alike = {name for known in classes for name in ALIKE.get(known, "").split()}
+    alike = {name for known in classes for name in LOOKALIKES.get(known, "").split()}
     return sorted(TEMPLATES.keys() - set(classes) - alike)
 
 
 def letters(count: int, rng: np.random.Generator, classes: Collection[str] = DIGITS.keys()) -> np.ndarray:
     """Characters that look like none of the classes."""
-    return synthetic.draw([str(name) for name in rng.choice(strangers(classes), count)], int(rng.integers(2**32)))
+    return synthetic.draw_characters(
+        [str(name) for name in rng.choice(other_characters(classes), count)], int(rng.integers(2**32))
+    )
 
 
-def halves(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def cut_characters(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Characters cut in two, half of them brought back to full size."""
     pictures, labels = [], labels.astype(str)
-    for i in rng.choice(np.flatnonzero(np.isin(labels, list(HALVES))), count):
-        picture, part = characters[i].copy(), rng.choice(list(HALVES[labels[i]]))
+    for i in rng.choice(np.flatnonzero(np.isin(labels, list(CUT_LOOKALIKES))), count):
+        picture, part = characters[i].copy(), rng.choice(list(CUT_LOOKALIKES[labels[i]]))
         ink = np.flatnonzero(picture.any(1 if part in "tb" else 0))
         cut = int(ink[0] + rng.uniform(0.4, 0.6) * len(ink))
         gone = slice(cut, None) if part in "tl" else slice(None, cut)
@@ -98,14 +100,14 @@ def halves(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.rando
     return np.stack(pictures)
 
 
-def turned(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def rotated_characters(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Characters on their side, on their head, in a mirror."""
     labels = labels.astype(str)
-    chosen = rng.choice(np.flatnonzero(np.isin(labels, list(TURNS))), count)
-    return np.stack([TURN[rng.choice(list(TURNS[labels[i]]))](characters[i]) for i in chosen])
+    chosen = rng.choice(np.flatnonzero(np.isin(labels, list(ROTATION_LOOKALIKES))), count)
+    return np.stack([ROTATIONS[rng.choice(list(ROTATION_LOOKALIKES[labels[i]]))](characters[i]) for i in chosen])
 
 
-def pairs(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def character_pairs(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Two characters in one box, side by side or over each other."""
     pictures = []
     for two in characters[rng.integers(len(characters), size=(count, 2))]:
@@ -123,7 +125,7 @@ def pairs(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random
     return np.stack(pictures)
 
 
-def mixed(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def blended_characters(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Quarters of four characters, or halves of two, the second mirrored."""
     pictures = []
     for a, b, c, d in characters[rng.integers(len(characters), size=(count, 4))]:
@@ -171,7 +173,7 @@ def _waves(rng: np.random.Generator) -> np.ndarray:
     return _grey(255 * (waves > rng.uniform(-0.6, 0.6)) if rng.random() < 0.5 else rng.uniform(0, 128) * (1 + waves))
 
 
-def _thing(rng: np.random.Generator) -> np.ndarray:
+def _random_object(rng: np.random.Generator) -> np.ndarray:
     """Polygons and ellipses, filled or in outline, some cut out of the others."""
     field = np.zeros((4 * IMAGE_SIZE, 4 * IMAGE_SIZE), np.uint8)
     for i in range(rng.integers(1, 6)):
@@ -197,7 +199,8 @@ def _photographed(rng: np.random.Generator) -> np.ndarray:
 
 
 SHAPES: list[Callable[[np.random.Generator], np.ndarray]] = [
-    _noise, _cloud, _waves, _thing, _thing, lambda rng: np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), _photographed
+    _noise, _cloud, _waves, _random_object, _random_object,
+    lambda rng: np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8), _photographed,
 ]  # fmt: skip
 
 
@@ -213,9 +216,9 @@ def outliers(pictures: np.ndarray, labels: np.ndarray, count: int, seed: int) ->
     """
     rng = np.random.default_rng(seed)
     classes = set(labels.astype(str).tolist())
-    made = {pairs: 0.07, turned: 0.05, mixed: 0.05, halves: 0.03}
-    if len(classes) > FEW or classes.isdisjoint(TURNS):
-        made = {pairs: 0.12, mixed: 0.08}
+    made = {character_pairs: 0.07, rotated_characters: 0.05, blended_characters: 0.05, cut_characters: 0.03}
+    if len(classes) > MAX_CLASSES_FOR_PIECES or classes.isdisjoint(ROTATION_LOOKALIKES):
+        made = {character_pairs: 0.12, blended_characters: 0.08}
     drawn = {scribbles: 0.2, signs: 0.15, shapes: 0.05}
     others = [letters(max(1, round(0.4 * count)), rng, classes)]
     others += [kind(max(1, round(share * count)), rng) for kind, share in drawn.items()]

@@ -3,7 +3,7 @@
 stroke_templates.json holds [weight, path] pairs. A path is one or more strokes, separated by a slash. A point is two
 digits: x from 0 (left), y from 0 (top) to 9 (bottom). The curve runs through the middles between neighbouring points,
 and through a point itself where it begins, ends, or where the point stands twice: a corner. Only relative positions
-count: `synthetic.write` scales any size to one.
+count: `synthetic.write_glyph` scales any size to one.
 """
 
 import json

@@ -32,7 +32,7 @@ def write(
     ]
     shown = [i for i in shown if i < len(labels)]
     columns = math.ceil(math.sqrt(len(shown)))
-    predictions = plots.pictures(split.images[shown], [captions[i] for i in shown], columns, f"Predictions: {title}")
+    predictions = plots.image_grid(split.images[shown], [captions[i] for i in shown], columns, f"Predictions: {title}")
     plots.save(predictions, folder / "predictions.png")
 
     counts = metrics.confusion(answers, labels, names)
@@ -47,7 +47,7 @@ def write(
     if len(worst) < len(wrong):
         heading = f"The {len(worst)} worst of {heading}"
     heading += f" mistake{'s'[: len(wrong) != 1]} in {len(labels):,} {title}"
-    plots.save(plots.pictures(split.images[worst], [captions[i] for i in worst], 5, heading), folder / "mistakes.png")
+    plots.save(plots.image_grid(split.images[worst], [captions[i] for i in worst], 5, heading), folder / "mistakes.png")
     return 100 * (len(labels) - len(wrong)) / len(labels)
 
 

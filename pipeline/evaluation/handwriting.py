@@ -21,53 +21,58 @@ from pipeline.evaluation import handwriting_figure, metrics
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.photo import Photo, as_uint8
 
-SURE = 0.8  # confidence from which an answer counts: set on strangers' digits and on what is no digit
+MIN_CONFIDENCE = 0.8  # confidence from which an answer counts: set on strangers' digits and on what is no digit
 UNCLEAR = "unclear"
-TURN = 6  # degrees
-MOST_KNOWN, CLEARLY_MORE = 0.8, 0.2  # shares of a page's characters that are answered: it may lie turned; it does
+VIEW_ROTATION_DEGREES = 6  # degrees
+MIN_ROTATED_SHARE, MIN_SHARE_GAIN = (
+    0.8,
+    0.2,
+)  # shares of a page's characters that are answered: it may lie turned; it does
 # quarter turns to the left that set a page upright, and how it lies then
-TURNS = {1: "90 degrees clockwise", 2: "180 degrees", 3: "90 degrees counterclockwise"}
+PAGE_ROTATIONS = {1: "90 degrees clockwise", 2: "180 degrees", 3: "90 degrees counterclockwise"}
 
 
-def look(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+def predict_views(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """(N, 1, 28, 28) normalised pictures -> (N, classes) log-probabilities, on the CPU.
 
     It looks at each three times, straight and turned a little either way, since no page is held quite straight.
     """
     images = images.to(next(model.parameters()).device)
-    views = [images] + [augmentation.turn(images, degrees) for degrees in (-TURN, TURN)]
+    views = [images] + [
+        augmentation.rotate(images, degrees) for degrees in (-VIEW_ROTATION_DEGREES, VIEW_ROTATION_DEGREES)
+    ]
     return torch.stack([metrics.predict(model, view) for view in views]).mean(0).log_softmax(1).cpu()
 
 
-def answer(model: nn.Module, pictures: Sequence[np.ndarray]) -> pd.DataFrame:
+def classify(model: nn.Module, pictures: Sequence[np.ndarray]) -> pd.DataFrame:
     """What the network says to N pictures of (28, 28) uint8: columns prediction, confidence 0 to 1, answer.
 
     Of a picture that shows nothing the confidence is 0.
     """
-    confidence, classes = look(model, datasets.normalise(np.stack(pictures))).exp().max(1)
+    confidence, classes = predict_views(model, datasets.normalize(np.stack(pictures))).exp().max(1)
     table = pd.DataFrame({"prediction": [model.class_names[i] for i in classes], "confidence": confidence.numpy()})
     table.loc[[not picture.any() for picture in pictures], "confidence"] = 0.0
-    table["answer"] = table.prediction.where(table.confidence > SURE, UNCLEAR)
+    table["answer"] = table.prediction.where(table.confidence > MIN_CONFIDENCE, UNCLEAR)
     return table
 
 
-def choose(model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
+def choose_readings(model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
     """The samples; where the network is unsure of one, with another reading that it is more sure of, if there is any.
 
     What is plain is never overruled: a reading that is answered stays.
     """
-    sure = answer(model, [sample.picture for sample in samples]).confidence.tolist()
+    sure = classify(model, [sample.picture for sample in samples]).confidence.tolist()
     chosen = list(samples)
-    doubted = [(i, other) for i, sample in enumerate(samples) if sure[i] <= SURE for other in sample.others]
+    doubted = [(i, other) for i, sample in enumerate(samples) if sure[i] <= MIN_CONFIDENCE for other in sample.others]
     if doubted:
-        confidence = answer(model, [other for _, other in doubted]).confidence
+        confidence = classify(model, [other for _, other in doubted]).confidence
         for (i, other), other_sure in zip(doubted, confidence, strict=True):
             if other_sure > sure[i]:
                 chosen[i], sure[i] = replace(chosen[i], picture=other), other_sure
     return chosen
 
 
-def upright(model: nn.Module, samples: Sequence[Sample]) -> tuple[list[Sample], list[str]]:
+def rotate_pages_upright(model: nn.Module, samples: Sequence[Sample]) -> tuple[list[Sample], list[str]]:
     """The samples, the pages among them read in the direction in which the network knows most of their characters.
 
     A page of which many are unclear is turned if clearly more of them are answered then.
@@ -78,14 +83,14 @@ def upright(model: nn.Module, samples: Sequence[Sample]) -> tuple[list[Sample], 
     turned, lines = [], []
     for file, group in itertools.groupby(samples, key=lambda sample: sample.file):
         page = list(group)
-        if page[0].box is not None and (known := _share_answered(model, page)) < MOST_KNOWN:
+        if page[0].box is not None and (known := _share_answered(model, page)) < MIN_ROTATED_SHARE:
             photo = as_uint8(read_image(file))
-            ways = {turns: np.ascontiguousarray(np.rot90(photo, turns)) for turns in TURNS}
+            ways = {turns: np.ascontiguousarray(np.rot90(photo, turns)) for turns in PAGE_ROTATIONS}
             ways = {turns: page_samples(file, way, Photo(way).characters(), turns) for turns, way in ways.items()}
             best = max(ways, key=lambda turns: _share_answered(model, ways[turns]))
-            if _share_answered(model, ways[best]) >= known + CLEARLY_MORE:
+            if _share_answered(model, ways[best]) >= known + MIN_SHARE_GAIN:
                 page = ways[best]
-                lines.append(f"{file} is rotated by {TURNS[best]}: it was read upright")
+                lines.append(f"{file} is rotated by {PAGE_ROTATIONS[best]}: it was read upright")
         turned += page
     return turned, lines
 
@@ -93,18 +98,20 @@ def upright(model: nn.Module, samples: Sequence[Sample]) -> tuple[list[Sample], 
 def _share_answered(model: nn.Module, samples: Sequence[Sample]) -> float:
     if not samples:
         return 0.0
-    return float((answer(model, [sample.picture for sample in samples]).answer != UNCLEAR).mean())
+    return float((classify(model, [sample.picture for sample in samples]).answer != UNCLEAR).mean())
 
 
-def evaluate(model: nn.Module, samples: Sequence[Sample], faults: Sequence[str], folder: Path) -> pd.DataFrame:
+def evaluate_handwriting(
+    model: nn.Module, samples: Sequence[Sample], faults: Sequence[str], folder: Path
+) -> pd.DataFrame:
     """Answer the samples of `pictures.read_folder`; write handwritten.csv and handwritten.png, print what they say.
 
     Returns:
         file, label (missing where unknown), prediction, confidence, answer, and the box x, y, width, height, which is
         missing unless the file is a sheet.
     """
-    samples, turned = upright(model, choose(model, samples))
-    table = answer(model, [sample.picture for sample in samples])
+    samples, turned = rotate_pages_upright(model, choose_readings(model, samples))
+    table = classify(model, [sample.picture for sample in samples])
     table.insert(0, "file", [sample.file.as_posix() for sample in samples])
     table.insert(1, "label", [sample.label for sample in samples])
     boxes = [sample.box or [None] * 4 for sample in samples]

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from pipeline.datasets.handwriting_folder import Sample
-from pipeline.plots import TEST, VALID
+from pipeline.plots import TEST_COLOR, VALID_COLOR
 from pipeline.preprocessing.photo import as_uint8
 
 
@@ -30,11 +30,11 @@ def handwriting(samples: Sequence[Sample], answers: pd.DataFrame, title: str) ->
     for i, (sample, row) in enumerate(zip(samples, answers.itertuples(), strict=False)):
         top, left = i // columns * (side + 24), i % columns * (2 * side + 2 * gap)
         for picture, at in ((sample.photo, left), (sample.picture, left + side)):
-            thumbnail = thumb(picture, side)
-            field[top : top + thumbnail.shape[0], at : at + thumbnail.shape[1]] = thumbnail
+            small = thumbnail(picture, side)
+            field[top : top + small.shape[0], at : at + small.shape[1]] = small
         wrong = sample.label is not None and row.prediction != sample.label
-        right = VALID if sample.label else "black"
-        color = "tab:gray" if row.answer != row.prediction else TEST if wrong else right
+        right = VALID_COLOR if sample.label else "black"
+        color = "tab:gray" if row.answer != row.prediction else TEST_COLOR if wrong else right
         caption = f"{row.answer} {100 * row.confidence:.0f} %" + (f", is {sample.label}" if wrong else "")
         axis.text(left + side, top + side + 11, caption, ha="center", va="center", fontsize=8, color=color)
     axis.imshow(field)
@@ -43,7 +43,7 @@ def handwriting(samples: Sequence[Sample], answers: pd.DataFrame, title: str) ->
     return figure
 
 
-def thumb(picture: np.ndarray, side: int) -> np.ndarray:
+def thumbnail(picture: np.ndarray, side: int) -> np.ndarray:
     """Any picture, blue, green, red, as (at most side, at most side, 3) uint8 red, green, blue, for display."""
     picture = as_uint8(picture)
     scale = side / max(picture.shape[:2])

@@ -17,7 +17,7 @@ from pipeline.datasets.stroke_templates import TEMPLATES
 from pipeline.errors import Failure
 from pipeline.evaluation import classification_report, handwriting
 
-SHOWN = 72  # test letters in predictions.png, at the most
+MAX_PREDICTIONS_SHOWN = 72  # test letters in predictions.png, at the most
 
 
 @dataclass
@@ -78,10 +78,10 @@ def report(model: nn.Module, test: LetterTest, folder: Path) -> None:
     The accuracy that it prints is of handwriting's way to look at a character: straight and turned a little.
     """
     if test.split is not None:
-        outputs = handwriting.look(model, test.split.images)
-        shown = classification_report.mistakes_first(outputs.argmax(1), test.split.labels, SHOWN)
+        outputs = handwriting.predict_views(model, test.split.images)
+        shown = classification_report.mistakes_first(outputs.argmax(1), test.split.labels, MAX_PREDICTIONS_SHOWN)
         accuracy = classification_report.write(outputs, test.split, model.class_names, test.name, folder, shown)
     if test.samples:
-        handwriting.evaluate(model, test.samples, test.faults, folder)
+        handwriting.evaluate_handwriting(model, test.samples, test.faults, folder)
     if test.split is not None:
         print(f"{test.name}: {accuracy:.1f} % are right, looked at three times: straight and turned a little")

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.fx import Interpreter, Node, symbolic_trace
 
-from pipeline.datasets.augmentation import PAPER
+from pipeline.datasets.augmentation import BACKGROUND
 from pipeline.datasets.datasets import Split
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE
 
-BATCH = 250  # pictures: larger ones leave the processor's cache
+EXAMINATION_BATCH_SIZE = 250  # pictures: larger ones leave the processor's cache
 
 
 class Stages:
@@ -90,7 +90,7 @@ def survey(stages: Stages, split: Split) -> Survey:
     """Follow all pictures through the network once."""
     outputs, hidden = [], []
     peaks, places = ({name: [] for name in stages.convolutions} for _ in range(2))
-    for batch in split.images.split(BATCH):
+    for batch in split.images.split(EXAMINATION_BATCH_SIZE):
         values = stages.values(batch)
         outputs.append(values[stages.end].cpu())
         hidden.append(values[stages.hidden].flatten(1).cpu())
@@ -117,13 +117,13 @@ def receptive_field(model: nn.Module, layer: str) -> np.ndarray:
     return np.stack([seen.argmax(1), IMAGE_SIZE - seen[:, ::-1].argmax(1)], axis=1)
 
 
-def patches(images: torch.Tensor, places: torch.Tensor, field: np.ndarray) -> np.ndarray:
+def cut_patches(images: torch.Tensor, places: torch.Tensor, field: np.ndarray) -> np.ndarray:
     """(K, 1, 28, 28) pictures and (K, 2) places on a map -> (K, size, size), what the map saw there.
 
     Where it saw the padding around the picture there is paper.
     """
     size = int((field[:, 1] - field[:, 0]).max())
-    cut = np.full((len(images), size, size), PAPER, np.float32)
+    cut = np.full((len(images), size, size), BACKGROUND, np.float32)
     for patch, image, place in zip(cut, images.cpu().numpy(), places.tolist(), strict=True):
         (top, bottom), (left, right) = field[place[0]], field[place[1]]
         y, x = (size - (last - first) if first == 0 else 0 for first, last in ((top, bottom), (left, right)))

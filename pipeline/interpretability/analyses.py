@@ -17,15 +17,15 @@ from pipeline.interpretability import activations, attribution, figures, filter_
 from pipeline.interpretability.html_report import Report
 from pipeline.interpretability.subject import Subject
 
-DRAWS = 1000  # networks with filters made by chance
-PATCHES = 6  # for each channel
-RUBBED = 50  # right answers, and wrong ones at most, that the rubber is tried on
-SHOWN = 6  # of each kind of these
-MARKED = 10  # mistakes beside the plane
-CHEAP = 0.1  # percentage points of accuracy that are little to lose
+RANDOM_FILTER_SETS = 1000  # networks with filters made by chance
+PATCHES_PER_CHANNEL = 6  # for each channel
+OCCLUDED_ANSWERS = 50  # right answers, and wrong ones at most, that the rubber is tried on
+OCCLUSIONS_SHOWN = 6  # of each kind of these
+MISTAKES_MARKED = 10  # mistakes beside the plane
+NEGLIGIBLE_LOSS = 0.1  # percentage points of accuracy that are little to lose
 
 
-Add = Callable[..., None]  # (figure, finding, table="", layer=""): puts a figure and its finding into the report
+AddFigure = Callable[..., None]  # (figure, finding, table="", layer=""): puts a figure and its finding into the report
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Analysis:
     name: str
     title: str
     reading: str
-    find: Callable[[Subject, Add], dict | None]
+    find: Callable[[Subject, AddFigure], dict | None]
 
     def run(self, subject: Subject, report: Report) -> dict:
         """Add its figures and findings to the report; returns the numbers worth comparing, for metrics.json."""
@@ -66,7 +66,7 @@ def analysis(name: str, title: str, reading: str) -> Callable:
     "Each square is one weight. A filter answers most where the picture is bright under its yellow squares and "
     "dark under its blue ones.",
 )
-def first_layer_filters(subject: Subject, add: Add) -> None:
+def first_layer_filters(subject: Subject, add: AddFigure) -> None:
     """The weights of the first convolution."""
     filters, layer = subject.filters, subject.first
     numbers = [
@@ -85,7 +85,7 @@ def first_layer_filters(subject: Subject, add: Add) -> None:
     "Each filter is laid on every place of the picture. Red is where the picture is like the filter, blue where "
     "it is like the filter's negative, white where it is neither.",
 )
-def filter_responses(subject: Subject, add: Add) -> None:
+def filter_responses(subject: Subject, add: AddFigure) -> None:
     """The picture through each filter by OpenCV, whose filtering and a network's convolution are the same sum."""
     picture, filters = subject.picture[0, 0].cpu().numpy(), subject.filters
     results = filter_bank.filtered(picture, filters)
@@ -105,12 +105,12 @@ def filter_responses(subject: Subject, add: Add) -> None:
     "choose from, anything resembles something. Right of the grey dotted line a filter resembles more than an "
     "untrained one would, right of the orange one more than its smoothness alone explains.",
 )
-def standard_filters(subject: Subject, add: Add) -> dict:
+def standard_filters(subject: Subject, add: AddFigure) -> dict:
     """The filters against every standard one; and filters made by chance, so that the number means something."""
     filters, random = subject.filters, np.random.default_rng(subject.seed)
     count, size, _ = filters.shape
     bank = filter_bank.standard(size)
-    found, correlations = filter_bank.best(filters, bank)
+    found, correlations = filter_bank.best_matches(filters, bank)
     table = filter_bank.by_family(filters, bank).assign(
         best=[str(kernel) for kernel in found], correlation=correlations
     )
@@ -119,15 +119,15 @@ def standard_filters(subject: Subject, add: Add) -> dict:
     finding = f"The {count} filters match at {own.mean():.2f} on average, from {own.min():.2f} to {own.max():.2f}."
     metrics, chance = {"match": own.mean()}, {}
     for key, name, made in (
-        ("untrained", "untrained filters", filter_bank.untrained(DRAWS * count, size, random)),
-        ("smooth", "filters as smooth, but of no pattern", filter_bank.as_smooth(filters, DRAWS, random)),
+        ("untrained", "untrained filters", filter_bank.untrained(RANDOM_FILTER_SETS * count, size, random)),
+        ("smooth", "filters as smooth, but of no pattern", filter_bank.as_smooth(filters, RANDOM_FILTER_SETS, random)),
     ):
-        chance[name] = np.abs(filter_bank.best(made, bank)[1])
-        means, high = chance[name].reshape(DRAWS, count).mean(1), np.quantile(chance[name], 0.95)
+        chance[name] = np.abs(filter_bank.best_matches(made, bank)[1])
+        means, high = chance[name].reshape(RANDOM_FILTER_SETS, count).mean(1), np.quantile(chance[name], 0.95)
         above = (own > high).sum().item()
         finding += (
-            f"\nBy chance, {DRAWS:,} sets of {count} {name}: {means.mean():.2f} ± {means.std():.2f}, the best set "
-            f"{means.max():.2f}. 95 % of these filters lie below {high:.2f}, and {count - above} of the learned ones."
+            f"\nBy chance, {RANDOM_FILTER_SETS:,} sets of {count} {name}: {means.mean():.2f} ± {means.std():.2f}, "
+            f"the best set {means.max():.2f}. 95 % of these filters lie below {high:.2f}, and {count - above} of the learned ones."
         )
         metrics |= {f"match_{key}": means.mean(), f"match_{key}_deviation": means.std(), f"above_{key}": above}
     title = f"{subject.network}: the filters of {subject.first}, and the standard filter each resembles most"
@@ -142,7 +142,7 @@ def standard_filters(subject: Subject, add: Add) -> dict:
     "on a scale of its stage's own; channel 0 is at the left. 'After' is what pooling and ReLU let through: "
     "smaller, and without blue.",
 )
-def forward_pass(subject: Subject, add: Add) -> dict:
+def forward_pass(subject: Subject, add: AddFigure) -> dict:
     """One picture's values at every stage, up to the answer."""
     values = {stage: value[0].cpu().numpy() for stage, value in subject.stages.values(subject.picture).items()}
     probabilities = np.exp(values.pop(subject.stages.end))
@@ -150,7 +150,7 @@ def forward_pass(subject: Subject, add: Add) -> dict:
     shown = {stage: value for stage, value in values.items() if value.ndim == 3 or stage in steps}
     shown = {f"{stage}:\n{steps[stage]}" if steps.get(stage) else stage: value for stage, value in shown.items()}
     title = f"{subject.network}, stage by stage: {subject.caption}"
-    figure = figures.way(subject.picture[0, 0].cpu().numpy(), shown, probabilities, subject.names, title)
+    figure = figures.forward_pass(subject.picture[0, 0].cpu().numpy(), shown, probabilities, subject.names, title)
     likely = probabilities.argsort()[::-1][:3]
     finding = f"The answer to {subject.caption}: "
     finding += ", ".join(f"{subject.names[i]} with {100 * probabilities[i]:.2f} %" for i in likely) + "."
@@ -164,15 +164,15 @@ def forward_pass(subject: Subject, add: Add) -> dict:
     "Below each channel's number and its greatest value lie the places on test pictures that excited it most, "
     "each from another picture. What they have in common is what the channel looks for.",
 )
-def exciting_patches(subject: Subject, add: Add) -> None:
+def exciting_patches(subject: Subject, add: AddFigure) -> None:
     """Of each channel of each convolution, the patches of test pictures on which it is greatest."""
     for layer in subject.stages.convolutions:
-        peaks, pictures = subject.seen.peaks[layer].topk(PATCHES, dim=0)  # (PATCHES, channels)
+        peaks, pictures = subject.seen.peaks[layer].topk(PATCHES_PER_CHANNEL, dim=0)  # (PATCHES_PER_CHANNEL, channels)
         field = activations.receptive_field(subject.model, layer)
         patches = []
         for channel, chosen in enumerate(pictures.T):
             places = subject.seen.places[layer][chosen, channel]
-            patches.append(activations.patches(subject.test.images[chosen], places, field))
+            patches.append(activations.cut_patches(subject.test.images[chosen], places, field))
         patches = np.stack(patches)
         side = f"{patches.shape[-1]}×{patches.shape[-1]}"
         captions = [f"{channel}\n{peak:.2f}" for channel, peak in enumerate(peaks[0])]
@@ -194,11 +194,12 @@ def exciting_patches(subject: Subject, add: Add) -> None:
     "Each bar is the accuracy lost when that one channel is held at zero and all else stays. A low bar need not "
     "mean an idle channel: others may see the same.",
 )
-def channel_ablation(subject: Subject, add: Add) -> dict:
+def channel_ablation(subject: Subject, add: AddFigure) -> dict:
     """The accuracy that is left when one channel is held at zero."""
     full = subject.seen.accuracy
     left = {
-        layer: attribution.switched_off(subject.stages, layer, subject.test) for layer in subject.stages.convolutions
+        layer: attribution.accuracy_without_channels(subject.stages, layer, subject.test)
+        for layer in subject.stages.convolutions
     }
     table = pd.DataFrame(
         [(layer, channel, value) for layer, values in left.items() for channel, value in enumerate(values)],
@@ -206,12 +207,12 @@ def channel_ablation(subject: Subject, add: Add) -> dict:
     )
     table["lost"] = full - table.accuracy
     files.write_csv(subject.folder / "channels.csv", table)
-    most, cheap = table.loc[table.lost.idxmax()], (table.lost < CHEAP).sum().item()
+    most, cheap = table.loc[table.lost.idxmax()], (table.lost < NEGLIGIBLE_LOSS).sum().item()
     finding = (
         f"With all channels {full:.2f} %, without channel {most.channel} of {most.layer} {most.accuracy:.2f} %; "
-        f"{cheap} of {len(table)} channels can go, one at a time, for less than {CHEAP} points."
+        f"{cheap} of {len(table)} channels can go, one at a time, for less than {NEGLIGIBLE_LOSS} points."
     )
-    figure = figures.switched_off(
+    figure = figures.channel_losses(
         {layer: full - values for layer, values in left.items()},
         f"{subject.network}: accuracy lost with each channel, {subject.asked}",
     )
@@ -226,10 +227,10 @@ def channel_ablation(subject: Subject, add: Add) -> dict:
     "that the ink there speaks for it; blue is where it gains. Log-odds are the logarithm of p / (1 - p). The "
     "outline is the ink's.",
 )
-def occlusion(subject: Subject, add: Add) -> dict:
+def occlusion(subject: Subject, add: AddFigure) -> dict:
     """What a rubber changes, for right answers and for wrong ones."""
     seen, groups, changed = subject.seen, {}, {}
-    for kind, pictures in (("right", seen.right[:RUBBED]), ("wrong", seen.wrong[:RUBBED])):
+    for kind, pictures in (("right", seen.right[:OCCLUDED_ANSWERS]), ("wrong", seen.wrong[:OCCLUDED_ANSWERS])):
         changed[kind] = 0
         group = groups[f"{kind} answers"] = []
         for i in pictures.tolist():
@@ -239,11 +240,12 @@ def occlusion(subject: Subject, add: Add) -> dict:
             added = (attribution.log_odds(seen.outputs[i]) - attribution.log_odds(rubbed)).numpy()
             speaks = {f"for {subject.names[c]}": added[..., c] for c in (answer, truth)}
             group.append((subject.grey(i), subject.answer(i), speaks))
-        del group[SHOWN:]
+        del group[OCCLUSIONS_SHOWN:]
+    side = attribution.OCCLUSION_SIZE_PX
     finding = (
-        f"Rubbing out one {attribution.RUBBER}×{attribution.RUBBER} square at the right place mends {changed['wrong']} "
-        f"of the worst {len(seen.wrong[:RUBBED])} wrong answers, and spoils {changed['right']} of the first "
-        f"{len(seen.right[:RUBBED])} right ones."
+        f"Occluding one {side}×{side} square at the right place corrects {changed['wrong']} of the worst "
+        f"{len(seen.wrong[:OCCLUDED_ANSWERS])} wrong answers, and spoils {changed['right']} of the first "
+        f"{len(seen.right[:OCCLUDED_ANSWERS])} right ones."
     )
     title = f"{subject.network}: ink that speaks for a class (red) and against it (blue)\n{subject.asked}"
     add(figures.occlusions(groups, title), finding)
@@ -257,15 +259,15 @@ def occlusion(subject: Subject, add: Add) -> dict:
     "(PCA). Near dots look alike to the network, though two directions cannot show all that keeps classes "
     "apart. The worst mistakes are ringed, with what was answered and what it is.",
 )
-def decision_plane(subject: Subject, add: Add) -> dict:
+def decision_plane(subject: Subject, add: AddFigure) -> dict:
     """The last hidden layer in two dimensions, with the mistakes that left the truth the least probability."""
     seen = subject.seen
-    points, share = attribution.plane(seen.hidden)
-    worst = seen.wrong[:MARKED].tolist()
+    points, share = attribution.pca_plane(seen.hidden)
+    worst = seen.wrong[:MISTAKES_MARKED].tolist()
     size = seen.hidden.shape[1]
     finding = f"Two directions of {size} hold {100 * share:.1f} % of the variance; "
     finding += f"marked are the {len(worst)} worst of {len(seen.wrong)} mistakes."
     title = f"{subject.network}: its {size}-dimensional layer in two dimensions, {subject.asked}"
     marked = [(points[i], subject.grey(i), subject.answer(i)) for i in worst]
-    add(figures.plane(points, seen.labels.numpy(), subject.names, marked, title), finding)
+    add(figures.decision_plane(points, seen.labels.numpy(), subject.names, marked, title), finding)
     return {"variance_in_two_dimensions": share}

@@ -4,21 +4,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.datasets.augmentation import PAPER
+from pipeline.datasets.augmentation import BACKGROUND
 from pipeline.datasets.datasets import Split
 from pipeline.evaluation import metrics
-from pipeline.interpretability.activations import BATCH, Stages
+from pipeline.interpretability.activations import EXAMINATION_BATCH_SIZE, Stages
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE
 
-RUBBER = 5  # pixels, the side of the square that occlusion rubs out
+OCCLUSION_SIZE_PX = 5  # pixels, the side of the square that occlusion rubs out
 
 
 @torch.inference_mode()
-def switched_off(stages: Stages, layer: str, split: Split) -> np.ndarray:
+def accuracy_without_channels(stages: Stages, layer: str, split: Split) -> np.ndarray:
     """Accuracy in percent when one channel of a convolution is held at zero, for each of its channels."""
     stage = f"after {layer}"
     right = 0
-    for images, labels in zip(split.images.split(BATCH), split.labels.split(BATCH), strict=True):
+    for images, labels in zip(
+        split.images.split(EXAMINATION_BATCH_SIZE), split.labels.split(EXAMINATION_BATCH_SIZE), strict=True
+    ):
         maps = stages.values(images)[stage]
         answers = []
         for channel in range(maps.shape[1]):
@@ -29,12 +31,12 @@ def switched_off(stages: Stages, layer: str, split: Split) -> np.ndarray:
     return 100 * right.cpu().numpy() / len(split)
 
 
-def rubbed_out(image: torch.Tensor) -> torch.Tensor:
+def occluded(image: torch.Tensor) -> torch.Tensor:
     """(1, 28, 28) -> (784, 1, 28, 28): a square of paper around each pixel in turn, as if with a rubber."""
     at = torch.arange(IMAGE_SIZE, device=image.device)
-    near = (at[:, None] - at).abs() <= RUBBER // 2  # (28, 28): is a row within the square around another
+    near = (at[:, None] - at).abs() <= OCCLUSION_SIZE_PX // 2  # (28, 28): is a row within the square around another
     square = near[:, None, :, None] & near[None, :, None, :]  # (28, 28, 28, 28): centre, then pixel
-    return torch.where(square.view(IMAGE_SIZE**2, 1, IMAGE_SIZE, IMAGE_SIZE), PAPER, image)
+    return torch.where(square.view(IMAGE_SIZE**2, 1, IMAGE_SIZE, IMAGE_SIZE), BACKGROUND, image)
 
 
 def occlusion(model: nn.Module, image: torch.Tensor) -> torch.Tensor:
@@ -42,7 +44,7 @@ def occlusion(model: nn.Module, image: torch.Tensor) -> torch.Tensor:
 
     After Zeiler and Fergus, "Visualizing and understanding convolutional networks", 2014.
     """
-    rubbed = rubbed_out(image)
+    rubbed = occluded(image)
     touched = (rubbed != image).flatten(1).any(1)  # the rest is paper on paper
     outputs = metrics.predict(model, image[None]).repeat(len(rubbed), 1)
     outputs[touched] = metrics.predict(model, rubbed[touched])
@@ -56,7 +58,7 @@ def log_odds(log_probabilities: torch.Tensor) -> torch.Tensor:
     return log_probabilities - others
 
 
-def plane(points: torch.Tensor) -> tuple[np.ndarray, float]:
+def pca_plane(points: torch.Tensor) -> tuple[np.ndarray, float]:
     """The two directions in which points of many dimensions spread most (PCA).
 
     Returns:

@@ -15,18 +15,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 
 from pipeline.interpretability.filter_bank import Kernel
-from pipeline.plots import TEST, TRAIN
+from pipeline.plots import TEST_COLOR, TRAIN_COLOR
 
-SIGNED = "RdBu_r"
-SMALL = {"fontsize": 9}
+DIVERGING_COLORMAP = "RdBu_r"
+SMALL_TEXT = {"fontsize": 9}
 
 
 def _show(axis: Axes, values: np.ndarray, caption: str = "", limit: float | None = None, **style):
     """A picture without ticks, under its caption; with a limit, red and blue from -limit to limit."""
     if limit is not None:
-        style = {"cmap": SIGNED, "vmin": -limit, "vmax": limit, **style}
+        style = {"cmap": DIVERGING_COLORMAP, "vmin": -limit, "vmax": limit, **style}
     axis.set_axis_off()
-    axis.set_title(caption.rstrip("!"), **SMALL, color=TEST if caption.endswith("!") else "black")
+    axis.set_title(caption.rstrip("!"), **SMALL_TEXT, color=TEST_COLOR if caption.endswith("!") else "black")
     return axis.imshow(values, **{"cmap": "gray", "interpolation": "nearest", **style})
 
 
@@ -101,14 +101,14 @@ def matches(
         axis.hist(values, np.linspace(0, 1, 51), density=True, color=color, alpha=0.5, label=name)
         axis.axvline(np.quantile(values, 0.95), color=color, linestyle=":", label="95 % of them lie left of this line")
     axis.plot(
-        np.abs(correlations), np.full(len(weights), 0.25), "v", color=TRAIN, markersize=9, label="learned filters"
+        np.abs(correlations), np.full(len(weights), 0.25), "v", color=TRAIN_COLOR, markersize=9, label="learned filters"
     )
     axis.set(xlabel="correlation with the standard filter that matches best", xlim=(0, 1), yticks=[])
-    axis.legend(loc="upper left", **SMALL)
+    axis.legend(loc="upper left", **SMALL_TEXT)
     return figure
 
 
-def way(
+def forward_pass(
     picture: np.ndarray, stages: Mapping[str, np.ndarray], probabilities: np.ndarray, names: Sequence[str], title: str
 ) -> Figure:
     """A picture's values at every stage, maps (C, H, W) or vectors (C,), and the probability of each class."""
@@ -129,14 +129,14 @@ def way(
     axes[0].imshow(picture, cmap="gray")
     axes[0].set_ylabel("picture\n28×28")
     for axis, (name, sheet, limit) in zip(axes[1:], sheets, strict=False):
-        axis.imshow(sheet, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+        axis.imshow(sheet, cmap=DIVERGING_COLORMAP, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
         axis.set_ylabel(name)
-    axes[-1].bar(names, 100 * probabilities, color=TRAIN)
+    axes[-1].bar(names, 100 * probabilities, color=TRAIN_COLOR)
     axes[-1].set(ylabel="probability\n%", ylim=(0, 119), yticks=[0, 100])
     axes[-1].margins(x=0.01)
     axes[-1].tick_params(axis="x", rotation=0 if len(" ".join(names)) < 90 else 40)
     for at, probability in enumerate(probabilities):
-        axes[-1].text(at, 100 * probability + 3, f"{100 * probability:.1f}", ha="center", **SMALL)
+        axes[-1].text(at, 100 * probability + 3, f"{100 * probability:.1f}", ha="center", **SMALL_TEXT)
     for axis in axes:
         axis.yaxis.label.set(rotation=0, ha="right", va="center", size=9)
         axis.spines[:].set_visible(False)
@@ -170,7 +170,7 @@ def _scaled(values: np.ndarray, low: float, high: float, colors: str) -> np.ndar
     return np.where(np.isnan(values)[..., None], to_rgba("white"), plt.get_cmap(colors)((values - low) / (high - low)))
 
 
-def switched_off(lost: Mapping[str, np.ndarray], title: str) -> Figure:
+def channel_losses(lost: Mapping[str, np.ndarray], title: str) -> Figure:
     """Per convolution, a bar for each channel: the percentage points of accuracy that go with it."""
     widths = [max(8, len(values)) for values in lost.values()]
     figure, axes = plt.subplots(
@@ -178,7 +178,7 @@ def switched_off(lost: Mapping[str, np.ndarray], title: str) -> Figure:
     )
     figure.suptitle(title)
     for axis, (layer, values) in zip(axes.flat, lost.items(), strict=True):
-        axis.bar(range(len(values)), values, color=TRAIN)
+        axis.bar(range(len(values)), values, color=TRAIN_COLOR)
         for at, value in enumerate(values):
             axis.text(at, max(value, 0), f" {value:.2f}", ha="center", va="bottom", fontsize=7, rotation=90)
         axis.set(xlabel=f"channel of {layer} that is switched off", xlim=(-0.6, len(values) - 0.4))
@@ -212,7 +212,7 @@ def occlusions(groups: Mapping[str, Sequence[tuple[np.ndarray, str, Mapping[str,
     return figure
 
 
-def plane(
+def decision_plane(
     points: np.ndarray, labels: np.ndarray, names: Sequence[str], marked: Sequence[tuple[np.ndarray, np.ndarray, str]],
     title: str,
 ) -> Figure:  # fmt: skip

@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-ANGLES = range(0, 180, 15)  # degrees along the edge, line or stripes: 0 lies flat, 90 stands, 45 rises to the right
+KERNEL_ANGLES = range(
+    0, 180, 15
+)  # degrees along the edge, line or stripes: 0 lies flat, 90 stands, 45 rises to the right
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def standard(size: int) -> list[Kernel]:
     bank = [Kernel("Laplacian", None, curvature + curvature.T)]
     for spread in (size / 6, size / 4):
         bank.append(Kernel("Gaussian", None, np.exp(-(x**2 + y**2) / (2 * spread**2))))
-    for angle in ANGLES:
+    for angle in KERNEL_ANGLES:
         sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
         away = x * sine + y * cosine  # pixels from the line at that angle through the middle
         bank.append(Kernel("Sobel", angle, slope * sine + slope.T * cosine))
@@ -60,7 +62,7 @@ def _pattern(filters: np.ndarray) -> np.ndarray:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
 
 
-def best(filters: np.ndarray, bank: Sequence[Kernel]) -> tuple[list[Kernel], np.ndarray]:
+def best_matches(filters: np.ndarray, bank: Sequence[Kernel]) -> tuple[list[Kernel], np.ndarray]:
     """For each filter the kernel of greatest correlation, whatever its sign, and that correlation with its sign."""
     every = correlations(filters, bank)
     at = np.abs(every).argmax(1)

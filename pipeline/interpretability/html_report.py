@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from pipeline import plots
-from pipeline.files import writing
+from pipeline.files import atomic_write
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -61,5 +61,5 @@ class Report:
         page = PAGE.format(
             title=html.escape(title), introduction=html.escape(introduction), sections="\n".join(self._sections)
         )
-        with writing(self.folder / "report.html") as file:
+        with atomic_write(self.folder / "report.html") as file:
             file.write_text(page, encoding="utf-8")

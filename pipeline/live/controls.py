@@ -20,18 +20,18 @@ from pipeline.live import overlay
 
 Networks = Mapping[str, Mapping[str, nn.Module]]  # mode -> how it was made -> the network; those that are there
 
-ESCAPE, ENTER = 27, (10, 13)
-SMALLEST, USUAL, LARGEST, STEP = 0.2, 0.5, 0.9, 0.05  # of the frame's lesser side: the box
-TOLD = 3.0  # seconds that a message stays
-FINISHING = 1.5  # seconds in which the rest of a name may still be typed
-TITLES = {"digits": "digits", "greek": "Greek letters"}
-MISSING = {
+ESCAPE_KEY, ENTER_KEYS = 27, (10, 13)
+MIN_BOX_SIZE, DEFAULT_BOX_SIZE, MAX_BOX_SIZE, BOX_SIZE_STEP = 0.2, 0.5, 0.9, 0.05  # of the frame's lesser side: the box
+MESSAGE_SECONDS = 3.0  # seconds that a message stays
+NAME_TYPING_SECONDS = 1.5  # seconds in which the rest of a name may still be typed
+MODE_TITLES = {"digits": "digits", "greek": "Greek letters"}
+MISSING_NETWORK_ADVICE = {
     "digits": "no digit network yet: run python train_mnist.py",
     "greek": "no Greek network yet: run python transfer_greek.py",
 }
 
 
-class Keys:
+class Controls:
     """The state that keys change. `press` is all of it that moves; the rest is read by who draws and who reads."""
 
     def __init__(self, networks: Networks, mode: str, saved: Path, handwritten: Path):
@@ -43,10 +43,10 @@ class Keys:
             Failure: no network for that mode.
         """
         if mode not in networks:
-            raise Failure(MISSING[mode])
+            raise Failure(MISSING_NETWORK_ADVICE[mode])
         self.networks, self.mode = networks, mode
         self.made = {name: next(iter(known)) for name, known in networks.items()}  # mode -> the network that reads
-        self.share = USUAL
+        self.share = DEFAULT_BOX_SIZE
         self.frozen = self.help = self.rate = self.over = False
         self._saved, self._handwritten = saved, handwritten
         self._filing: Path | None = None  # the crop whose name is asked for
@@ -62,7 +62,7 @@ class Keys:
     @property
     def title(self) -> str:
         choice = f", {self.made[self.mode]}" if len(self.networks[self.mode]) > 1 else ""
-        return TITLES[self.mode] + choice + ("   frozen" if self.frozen else "")
+        return MODE_TITLES[self.mode] + choice + ("   frozen" if self.frozen else "")
 
     def message(self, now: float) -> str:
         """What the bar at the foot says at this time, in seconds."""
@@ -83,15 +83,15 @@ class Keys:
         if self._filing:
             self._name(key, character, now)
             return
-        if character == "q" or key == ESCAPE:
+        if character == "q" or key == ESCAPE_KEY:
             self.over = True
         elif character in "mg":
             self._read("digits" if character == "m" else "greek", now)
         elif character == "t":
             self._other_network(now)
         elif character in "+=-_":
-            share = self.share + (STEP if character in "+=" else -STEP)
-            self.share = min(max(round(share, 2), SMALLEST), LARGEST)
+            share = self.share + (BOX_SIZE_STEP if character in "+=" else -BOX_SIZE_STEP)
+            self.share = min(max(round(share, 2), MIN_BOX_SIZE), MAX_BOX_SIZE)
         elif character == " ":
             self.frozen = not self.frozen
         elif character == "h":
@@ -103,13 +103,13 @@ class Keys:
 
     def tell(self, words: str, now: float) -> None:
         """Put a message into the bar for a while."""
-        self._told, self._told_until = words, now + TOLD
+        self._told, self._told_until = words, now + MESSAGE_SECONDS
 
     def _read(self, mode: str, now: float) -> None:
         if mode in self.networks:
             self.mode = mode
         else:
-            self.tell(MISSING[mode], now)
+            self.tell(MISSING_NETWORK_ADVICE[mode], now)
 
     def _other_network(self, now: float) -> None:
         if self.mode != "greek":
@@ -128,9 +128,9 @@ class Keys:
             return
         try:
             self._saved.mkdir(parents=True, exist_ok=True)
-            path = free(self._saved, "crop")
+            path = unused_path(self._saved, "crop")
             packed = cv2.imencode(".png", crop)[1]
-            with files.writing(path) as file:
+            with files.atomic_write(path) as file:
                 file.write_bytes(packed.tobytes())
         except OSError as failure:
             self.tell(f"not saved: {failure.strerror or failure} ({self._saved})", now)
@@ -154,16 +154,16 @@ class Keys:
 
     def _name(self, key: int, character: str, now: float) -> None:
         """One more character of the name of the crop that is being filed."""
-        if key == ESCAPE:
+        if key == ESCAPE_KEY:
             self.tell(f"left at {self._filing}", now)
             self._filing = None
             return
-        typed = self._typed[:-1] if key in (8, 127) else self._typed + character * (key not in ENTER)
+        typed = self._typed[:-1] if key in (8, 127) else self._typed + character * (key not in ENTER_KEYS)
         names = self._names()
-        begun = [typed] if key in ENTER and typed in names else [name for name in names if name.startswith(typed)]
+        begun = [typed] if key in ENTER_KEYS and typed in names else [name for name in names if name.startswith(typed)]
         if len(begun) == 1 and typed:
             self._file(begun[0], now)
-            self._rest, self._rest_until = begun[0][len(typed) :], now + FINISHING
+            self._rest, self._rest_until = begun[0][len(typed) :], now + NAME_TYPING_SECONDS
         elif begun:
             self._typed = typed
 
@@ -171,7 +171,7 @@ class Keys:
         folder = self._handwritten / self.mode / label
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            path = free(folder, "live")
+            path = unused_path(folder, "live")
             os.replace(self._filing, path)
         except OSError as failure:
             self.tell(f"not filed: {failure.strerror or failure} ({folder}); it is left at {self._filing}", now)
@@ -180,7 +180,7 @@ class Keys:
         self._filing = None
 
 
-def free(folder: Path, name: str) -> Path:
+def unused_path(folder: Path, name: str) -> Path:
     """The first of <name>_1.png, <name>_2.png, ... that is not there."""
     number = 1
     while (folder / f"{name}_{number}.png").exists():

@@ -17,26 +17,26 @@ import numpy as np
 
 from pipeline.errors import Failure
 from pipeline.live.camera_diagnosis import camera_name, no_camera
-from pipeline.preprocessing.image_files import SUFFIXES, list_images, read_image
+from pipeline.preprocessing.image_files import IMAGE_SUFFIXES, list_images, read_image
 from pipeline.preprocessing.photo import as_uint8
 
 # Windows' own reader of cameras otherwise takes up to a minute to open one; read when OpenCV opens the first
 os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is said here, in one line
 
-WIDTH, HEIGHT, RATE = 1280, 720, 30  # asked of a camera; what it gives may differ
-LEAST, MOST = 480, 1080  # pixels, a frame's height; others are scaled to HEIGHT
-HOLD = 1.0  # seconds that each picture of a folder is shown
+CAMERA_WIDTH_PX, CAMERA_HEIGHT_PX, CAMERA_FPS = 1280, 720, 30  # asked of a camera; what it gives may differ
+MIN_FRAME_HEIGHT_PX, MAX_FRAME_HEIGHT_PX = 480, 1080  # pixels, a frame's height; others are scaled to CAMERA_HEIGHT_PX
+PICTURE_SECONDS = 1.0  # seconds that each picture of a folder is shown
 BACKENDS = {
     "Windows": (cv2.CAP_DSHOW, cv2.CAP_MSMF),
     "Darwin": (cv2.CAP_AVFOUNDATION,),
     "Linux": (cv2.CAP_V4L2,),
 }
-HIGHEST = 10  # camera numbers that are looked at
-SILENT = 1.0  # seconds without a frame before it is said
-PATIENCE = 20.0  # seconds that a silent camera is tried again
-RETRY = 0.5  # seconds between two tries
-BLACK = 8  # of 255: a frame that is no brighter on average shows nothing
+MAX_CAMERAS = 10  # camera numbers that are looked at
+SILENCE_SECONDS = 1.0  # seconds without a frame before it is said
+RECONNECT_SECONDS = 20.0  # seconds that a silent camera is tried again
+RETRY_SECONDS = 0.5  # seconds between two tries
+MAX_BLACK_LEVEL = 8  # of 255: a frame that is no brighter on average shows nothing
 
 
 @dataclass
@@ -62,7 +62,7 @@ def frame_source(source: str) -> "Camera | Video | Folder":
     if not source or not (path.is_file() or path.is_dir()):
         what = f"{source or 'nothing'} is no file" if path.exists() else f"there is no {source}"
         raise Failure(f"{what}: give --source the number of a camera, a video, a folder or an address")
-    return Folder(path) if path.is_dir() or path.suffix.lower() in SUFFIXES else Video(path)
+    return Folder(path) if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else Video(path)
 
 
 def capture(source: int | str, backend: int = cv2.CAP_ANY) -> cv2.VideoCapture:
@@ -83,13 +83,13 @@ class Video:
         if not there:
             raise Failure(f"{path} is no video that can be read: give one such as MP4, or a folder of pictures")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.rate = rate if 1 <= rate <= 240 else RATE
+        self.rate = rate if 1 <= rate <= 240 else CAMERA_FPS
 
     def read(self) -> Frame | None:
         """The next frame; None when it is over."""
         if self._next is None:
             return None
-        frame = Frame(fit(self._next), self._number, self._number / self.rate)
+        frame = Frame(scale_frame(self._next), self._number, self._number / self.rate)
         self._number += 1
         there, picture = self._capture.read()
         self._next = picture if there else None
@@ -100,11 +100,11 @@ class Video:
 
 
 class Folder:
-    """A slide show of pictures: each is HOLD seconds of frames."""
+    """A slide show of pictures: each is PICTURE_SECONDS seconds of frames."""
 
     is_live = False
     trouble = ""
-    rate = RATE
+    rate = CAMERA_FPS
 
     def __init__(self, path: Path):
         self._frames = self._show(list_images(path))
@@ -125,8 +125,8 @@ class Folder:
             except Failure as failure:
                 print(f"not shown: {failure}")
                 continue
-            for _ in range(round(HOLD * RATE)):
-                yield Frame(picture.copy(), number, count / RATE, name=file.name)
+            for _ in range(round(PICTURE_SECONDS * CAMERA_FPS)):
+                yield Frame(picture.copy(), number, count / CAMERA_FPS, name=file.name)
                 count += 1
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class Camera:
     """The latest frame of a camera or an address. Another thread waits for frames, so that the window never does."""
 
     is_live = True
-    rate = RATE
+    rate = CAMERA_FPS
 
     def __init__(self, source: int | str):
         """Opened here, in the main thread, because only there macOS asks for the permission."""
@@ -158,24 +158,28 @@ class Camera:
     def trouble(self) -> str:
         """What to show where the frames stay away; empty while they come."""
         silent = time.monotonic() - self._heard
-        return f"camera lost, trying again for {max(0, PATIENCE - silent):.0f} s" if silent > SILENT else ""
+        return (
+            f"camera lost, trying again for {max(0, RECONNECT_SECONDS - silent):.0f} s"
+            if silent > SILENCE_SECONDS
+            else ""
+        )
 
     def read(self) -> Frame | None:
         """The latest frame, if a new one comes within a tenth of a second, else None.
 
         Raises:
-            Failure: there was none for PATIENCE seconds.
+            Failure: there was none for RECONNECT_SECONDS seconds.
         """
         with self._news:
             if self._latest is None and not self._news.wait_for(lambda: self._latest is not None, 0.1):
-                if time.monotonic() - self._heard > PATIENCE:
+                if time.monotonic() - self._heard > RECONNECT_SECONDS:
                     raise Failure(
-                        f"{camera_name(self._source)} was lost and did not come back within {PATIENCE:.0f} seconds: "
-                        "see to its plug, then run again"
+                        f"{camera_name(self._source)} was lost and did not come back within {RECONNECT_SECONDS:.0f} "
+                        "seconds: see to its plug, then run again"
                     )
                 return None
             picture, self._latest = self._latest, None
-            frame = Frame(fit(picture), self._number, self._heard - self._begin, self._heard)
+            frame = Frame(scale_frame(picture), self._number, self._heard - self._begin, self._heard)
             self._number += 1
             return frame
 
@@ -190,7 +194,7 @@ class Camera:
                 continue
             if self._capture:
                 self._capture.release()
-            time.sleep(RETRY)
+            time.sleep(RETRY_SECONDS)
             self._capture = None if self._closed else open_camera(self._source)
         if self._capture:
             self._capture.release()
@@ -211,9 +215,9 @@ def open_camera(source: int | str) -> cv2.VideoCapture | None:
                 # uncompressed, most cameras send 720 lines at 10 frames a second
                 opened.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
                 for setting, value in (
-                    (cv2.CAP_PROP_FRAME_WIDTH, WIDTH),
-                    (cv2.CAP_PROP_FRAME_HEIGHT, HEIGHT),
-                    (cv2.CAP_PROP_FPS, RATE),
+                    (cv2.CAP_PROP_FRAME_WIDTH, CAMERA_WIDTH_PX),
+                    (cv2.CAP_PROP_FRAME_HEIGHT, CAMERA_HEIGHT_PX),
+                    (cv2.CAP_PROP_FPS, CAMERA_FPS),
                 ):
                     opened.set(setting, value)
             return opened
@@ -239,7 +243,7 @@ def list_cameras() -> list[str]:
         Failure: there is none.
     """
     lines = []
-    for number in range(HIGHEST):
+    for number in range(MAX_CAMERAS):
         if platform.system() == "Linux" and not Path(f"/dev/video{number}").exists():
             continue  # to try would take a second each
         opened = open_camera(number)
@@ -254,14 +258,16 @@ def list_cameras() -> list[str]:
     return lines
 
 
-def fit(picture: np.ndarray) -> np.ndarray:
+def scale_frame(picture: np.ndarray) -> np.ndarray:
     """A frame at a height that can be drawn on, its proportions kept."""
     if picture.ndim == 2:
         picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
     height, width = picture.shape[:2]
-    if LEAST <= height <= MOST:
+    if MIN_FRAME_HEIGHT_PX <= height <= MAX_FRAME_HEIGHT_PX:
         return picture
-    return cv2.resize(picture, (max(1, round(width * HEIGHT / height)), HEIGHT), interpolation=cv2.INTER_AREA)
+    return cv2.resize(
+        picture, (max(1, round(width * CAMERA_HEIGHT_PX / height)), CAMERA_HEIGHT_PX), interpolation=cv2.INTER_AREA
+    )
 
 
 def as_frame(picture: np.ndarray) -> np.ndarray:
@@ -270,11 +276,11 @@ def as_frame(picture: np.ndarray) -> np.ndarray:
         picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
     height, width = picture.shape[:2]
     if width >= 640 and width >= 1.3 * height:
-        return fit(picture)
-    scale = HEIGHT / 2 / max(height, width)  # the box is half as high as the frame
+        return scale_frame(picture)
+    scale = CAMERA_HEIGHT_PX / 2 / max(height, width)  # the box is half as high as the frame
     size = max(1, round(width * scale)), max(1, round(height * scale))
     picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    down, right = HEIGHT - size[1], WIDTH - size[0]
+    down, right = CAMERA_HEIGHT_PX - size[1], CAMERA_WIDTH_PX - size[0]
     edges = down // 2, down - down // 2, right // 2, right - right // 2
     around = np.median(picture.reshape(-1, 3), axis=0).tolist()
     return cv2.copyMakeBorder(picture, *edges, cv2.BORDER_CONSTANT, value=around)
@@ -282,4 +288,4 @@ def as_frame(picture: np.ndarray) -> np.ndarray:
 
 def is_black(picture: np.ndarray) -> bool:
     """Does the frame show nothing at all, as with a closed lid or without permission?"""
-    return picture[::8, ::8].mean() < BLACK
+    return picture[::8, ::8].mean() < MAX_BLACK_LEVEL

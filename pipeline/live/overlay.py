@@ -18,14 +18,14 @@ from pipeline.evaluation.handwriting import UNCLEAR
 from pipeline.live.reader import Reading
 from pipeline.preprocessing.segmentation import Box
 
-FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-SIGNS = dict(zip(GREEK, "αβγδεζηθικλμνξοπρστυφχψω", strict=True))
-WHITE, GREY, GREEN, AMBER = (255, 255, 255), (170, 170, 170), (120, 220, 90), (60, 180, 250)  # blue, green, red
-ZOOM = 5  # of the picture that the network sees
-BAR = 150, 16  # pixels, a bar of probability 1
-MARGIN = 16  # pixels
-NAMED = {0xFF08: 8, 0xFF0D: 13, 0xFF8D: 13, 0xFF1B: 27}  # backspace, two enters and Esc, as GTK numbers them
-KEYS = [
+FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+GREEK_SIGNS = dict(zip(GREEK, "αβγδεζηθικλμνξοπρστυφχψω", strict=True))
+WHITE, GRAY, GREEN, AMBER = (255, 255, 255), (170, 170, 170), (120, 220, 90), (60, 180, 250)  # blue, green, red
+INPUT_SCALE = 5  # of the picture that the network sees
+BAR_SIZE_PX = 150, 16  # pixels, a bar of probability 1
+OVERLAY_MARGIN_PX = 16  # pixels
+GTK_KEYS = {0xFF08: 8, 0xFF0D: 13, 0xFF8D: 13, 0xFF1B: 27}  # backspace, two enters and Esc, as GTK numbers them
+KEY_HELP = [
     ("m", "digits"),
     ("g", "Greek letters"),
     ("t", "the other Greek network"),
@@ -50,12 +50,12 @@ class View:
 
 def sign(label: str) -> str:
     """A class as it is written: α for alpha."""
-    return SIGNS.get(label, label)
+    return GREEK_SIGNS.get(label, label)
 
 
 @cache
 def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(FONTS / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")), size)
+    return ImageFont.truetype(str(FONT_FOLDER / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")), size)
 
 
 @lru_cache(maxsize=500)
@@ -69,7 +69,7 @@ def text(words: str, size: int, colour: tuple[int, int, int] = WHITE, bold: bool
     return cv2.multiply(cover, np.full_like(cover, colour), scale=1 / 255), 255 - cover
 
 
-def put(frame: np.ndarray, sprite: tuple, x: int, y: int) -> int:
+def put_text(frame: np.ndarray, sprite: tuple, x: int, y: int) -> int:
     """Lay a sprite over the frame, in place, its top left corner at (x, y); what hangs over is cut off.
 
     Returns:
@@ -85,7 +85,7 @@ def put(frame: np.ndarray, sprite: tuple, x: int, y: int) -> int:
     return x + width
 
 
-def shade(frame: np.ndarray, x: int, y: int, width: int, height: int) -> None:
+def darken(frame: np.ndarray, x: int, y: int, width: int, height: int) -> None:
     """Darken a part of the frame, in place, so that words can be read on it."""
     part = frame[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)]
     if part.size:
@@ -104,26 +104,28 @@ def draw(frame: np.ndarray, box: tuple[slice, slice], ink: Box, reading: Reading
     """Draw everything over the frame (H, W, 3) uint8, in place; `ink` is where the character is within the box."""
     height, width = frame.shape[:2]
     rows, columns = box
-    colour = {"": GREY, UNCLEAR: AMBER}.get(reading.label, GREEN)
+    colour = {"": GRAY, UNCLEAR: AMBER}.get(reading.label, GREEN)
     _draw_corners(frame, columns.start, rows.start, columns.stop - 1, rows.stop - 1, colour)
     x, y, wide, high = ink
     if wide and reading.label:
         corner = columns.start + x - 6, rows.start + y - 6
         cv2.rectangle(frame, corner, (corner[0] + wide + 12, corner[1] + high + 12), colour, 1, cv2.LINE_AA)
-    _draw_answer(frame, min(columns.stop + 2 * MARGIN, width - 190), (rows.start + rows.stop) // 2, reading, colour)
-    _draw_sight(frame, reading, colour)
+    _draw_answer(
+        frame, min(columns.stop + 2 * OVERLAY_MARGIN_PX, width - 190), (rows.start + rows.stop) // 2, reading, colour
+    )
+    _draw_input(frame, reading, colour)
 
-    shade(frame, 0, 0, width, 44)
-    put(frame, text(view.title, 22, bold=True), MARGIN, 8)
-    hint = text(view.rate or "h  keys", 18, GREY)
-    put(frame, hint, width - hint[0].shape[1] - MARGIN, 10)
+    darken(frame, 0, 0, width, 44)
+    put_text(frame, text(view.title, 22, bold=True), OVERLAY_MARGIN_PX, 8)
+    hint = text(view.rate or "h  keys", 18, GRAY)
+    put_text(frame, hint, width - hint[0].shape[1] - OVERLAY_MARGIN_PX, 10)
     if view.help:
-        _draw_keys(frame)
+        _draw_key_help(frame)
     if view.message:
         words = text(view.message, 20)
-        left = max(MARGIN, (width - words[0].shape[1]) // 2)
-        shade(frame, left - MARGIN, height - 60, words[0].shape[1] + 2 * MARGIN, 44)
-        put(frame, words, left, height - 52)
+        left = max(OVERLAY_MARGIN_PX, (width - words[0].shape[1]) // 2)
+        darken(frame, left - OVERLAY_MARGIN_PX, height - 60, words[0].shape[1] + 2 * OVERLAY_MARGIN_PX, 44)
+        put_text(frame, words, left, height - 52)
 
 
 def _draw_corners(frame: np.ndarray, left: int, top: int, right: int, bottom: int, colour: tuple) -> None:
@@ -139,43 +141,43 @@ def _draw_answer(frame: np.ndarray, x: int, middle: int, reading: Reading, colou
     if not reading.label:
         return
     if reading.label == UNCLEAR:
-        shade(frame, x - MARGIN, middle - 34, 180, 64)
-        put(frame, text(UNCLEAR, 36, colour, bold=True), x, middle - 26)
+        darken(frame, x - OVERLAY_MARGIN_PX, middle - 34, 180, 64)
+        put_text(frame, text(UNCLEAR, 36, colour, bold=True), x, middle - 26)
         return
     percent = f"{100 * min(reading.confidence, 0.999):.0f} %" if reading.confidence < 0.995 else "> 99 %"
     below = f"{reading.label}  {percent}" if sign(reading.label) != reading.label else percent
     words = text(below, 24)
-    shade(frame, x - MARGIN, middle - 110, max(180, words[0].shape[1] + 2 * MARGIN), 220)
-    put(frame, text(sign(reading.label), 130, colour, bold=True), x, middle - 110)
-    put(frame, words, x, middle + 62)
+    darken(frame, x - OVERLAY_MARGIN_PX, middle - 110, max(180, words[0].shape[1] + 2 * OVERLAY_MARGIN_PX), 220)
+    put_text(frame, text(sign(reading.label), 130, colour, bold=True), x, middle - 110)
+    put_text(frame, words, x, middle + 62)
 
 
-def _draw_sight(frame: np.ndarray, reading: Reading, colour: tuple) -> None:
+def _draw_input(frame: np.ndarray, reading: Reading, colour: tuple) -> None:
     """In the lower left corner the picture that the network sees, and its three likeliest classes."""
-    side = ZOOM * len(reading.picture)
-    top = len(frame) - side - MARGIN
-    if top < 0 or frame.shape[1] < side + BAR[0]:
+    side = INPUT_SCALE * len(reading.picture)
+    top = len(frame) - side - OVERLAY_MARGIN_PX
+    if top < 0 or frame.shape[1] < side + BAR_SIZE_PX[0]:
         return
-    shade(frame, 0, top - 40, side + BAR[0] + 140, side + 40 + MARGIN)
-    put(frame, text("what the network sees", 14, GREY), MARGIN, top - 30)
-    sight = cv2.resize(reading.picture, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
-    frame[top : top + side, MARGIN : MARGIN + side] = sight[:, :, None]
-    cv2.rectangle(frame, (MARGIN - 1, top - 1), (MARGIN + side, top + side), GREY, 1)
-    left = 2 * MARGIN + side
+    darken(frame, 0, top - 40, side + BAR_SIZE_PX[0] + 140, side + 40 + OVERLAY_MARGIN_PX)
+    put_text(frame, text("what the network sees", 14, GRAY), OVERLAY_MARGIN_PX, top - 30)
+    sight = cv2.resize(reading.picture, None, fx=INPUT_SCALE, fy=INPUT_SCALE, interpolation=cv2.INTER_NEAREST)
+    frame[top : top + side, OVERLAY_MARGIN_PX : OVERLAY_MARGIN_PX + side] = sight[:, :, None]
+    cv2.rectangle(frame, (OVERLAY_MARGIN_PX - 1, top - 1), (OVERLAY_MARGIN_PX + side, top + side), GRAY, 1)
+    left = 2 * OVERLAY_MARGIN_PX + side
     for i, (label, probability) in enumerate(reading.likeliest):
         y = top + 6 + 46 * i
-        put(frame, text(sign(label), 26, bold=True), left, y)
+        put_text(frame, text(sign(label), 26, bold=True), left, y)
         start = left + 34
-        cv2.rectangle(frame, (start, y + 10), (start + BAR[0], y + 10 + BAR[1]), (90, 90, 90), -1)
-        length = round(BAR[0] * probability)
+        cv2.rectangle(frame, (start, y + 10), (start + BAR_SIZE_PX[0], y + 10 + BAR_SIZE_PX[1]), (90, 90, 90), -1)
+        length = round(BAR_SIZE_PX[0] * probability)
         if length:
-            cv2.rectangle(frame, (start, y + 10), (start + length, y + 10 + BAR[1]), WHITE if i else colour, -1)
-        put(frame, text(f"{100 * probability:.0f} %", 16, GREY), start + BAR[0] + 8, y + 7)
+            cv2.rectangle(frame, (start, y + 10), (start + length, y + 10 + BAR_SIZE_PX[1]), WHITE if i else colour, -1)
+        put_text(frame, text(f"{100 * probability:.0f} %", 16, GRAY), start + BAR_SIZE_PX[0] + 8, y + 7)
 
 
-def _draw_keys(frame: np.ndarray) -> None:
+def _draw_key_help(frame: np.ndarray) -> None:
     x, y = frame.shape[1] - 340, 60
-    shade(frame, x, y, 340, 34 * len(KEYS) + MARGIN)
-    for i, (key, does) in enumerate(KEYS):
-        put(frame, text(key, 18, GREEN, bold=True), x + MARGIN, y + 10 + 34 * i)
-        put(frame, text(does, 18), x + 100, y + 10 + 34 * i)
+    darken(frame, x, y, 340, 34 * len(KEY_HELP) + OVERLAY_MARGIN_PX)
+    for i, (key, does) in enumerate(KEY_HELP):
+        put_text(frame, text(key, 18, GREEN, bold=True), x + OVERLAY_MARGIN_PX, y + 10 + 34 * i)
+        put_text(frame, text(does, 18), x + 100, y + 10 + 34 * i)

@@ -12,26 +12,28 @@ import numpy as np
 
 from pipeline import files
 from pipeline.live import frame_sources, overlay
-from pipeline.live.controls import Keys
+from pipeline.live.controls import Controls
 from pipeline.live.frame_sources import Frame
-from pipeline.live.reader import Reading, Steady
+from pipeline.live.reader import Reading, SmoothedReader
 
-COUNTED = 30  # frames that the frame rate is taken of
-ROOM = 0.15  # of the box: by so much more is read, so that a character that fills the box is whole
-ROOMY = 600  # pixels: a less high picture is shown larger, by a whole factor, or what is written would hide the box
-AGAIN = 15  # frames after which the figures shown are taken anew, so that they can be read
+FPS_WINDOW_FRAMES = 30  # frames that the frame rate is taken of
+CROP_MARGIN = 0.15  # of the box: by so much more is read, so that a character that fills the box is whole
+MIN_DISPLAY_HEIGHT_PX = (
+    600  # pixels: a less high picture is shown larger, by a whole factor, or what is written would hide the box
+)
+STATISTICS_FRAMES = 15  # frames after which the figures shown are taken anew, so that they can be read
 
 
-class Live:
+class Session:
     """One frame after the other, read and drawn."""
 
-    def __init__(self, keys: Keys, mirror: bool = False):
+    def __init__(self, keys: Controls, mirror: bool = False):
         self.keys, self.mirror = keys, mirror
-        self.steady = Steady(keys.model)
+        self.steady = SmoothedReader(keys.model)
         self.frames = 0
         self.crop = None  # (S, S, 3) uint8, what was in the box
         self.milliseconds = 0.0  # that the last frame took
-        self._arrived = deque(maxlen=COUNTED)
+        self._arrived = deque(maxlen=FPS_WINDOW_FRAMES)
         self._rate = ""
         self._trouble, self._black_since = "", None
 
@@ -43,13 +45,13 @@ class Live:
         """
         start = time.perf_counter()
         if self.steady.model is not self.keys.model:
-            self.steady = Steady(self.keys.model)
+            self.steady = SmoothedReader(self.keys.model)
         box = overlay.box_of(frame.picture, self.keys.share)
         self.crop = frame.picture[box].copy()  # before anything is drawn on it
-        view = frame.picture[overlay.box_of(frame.picture, min(1, (1 + ROOM) * self.keys.share))]
+        view = frame.picture[overlay.box_of(frame.picture, min(1, (1 + CROP_MARGIN) * self.keys.share))]
         reading = self.steady.forget() if trouble else self.steady.read(view, frame.time)
         height, width = frame.picture.shape[:2]
-        zoom = min(-(-ROOMY // height), -(-2 * ROOMY // width))
+        zoom = min(-(-MIN_DISPLAY_HEIGHT_PX // height), -(-2 * MIN_DISPLAY_HEIGHT_PX // width))
         shown = cv2.resize(frame.picture, None, fx=zoom, fy=zoom) if zoom > 1 else frame.picture.copy()
         shown = cv2.flip(shown, 1) if self.mirror else shown
         x, y, width, height = reading.box
@@ -70,7 +72,7 @@ class Live:
         now = time.monotonic()
         self._arrived.append(now)
         self.frames += 1
-        if self.frames % AGAIN == 0 and len(self._arrived) > 1:
+        if self.frames % STATISTICS_FRAMES == 0 and len(self._arrived) > 1:
             rate = (len(self._arrived) - 1) / max(now - self._arrived[0], 1e-6)
             latency = 1000 * (now - frame.arrived)
             self._rate = f"{rate:.0f} frames/s   {latency:.0f} ms late   {self.milliseconds:.1f} ms of work"
@@ -80,7 +82,7 @@ class Live:
             self._black_since = None
         elif self._black_since is None:
             self._black_since = frame.time  # the first frames of many cameras are black
-        elif frame.time - self._black_since > frame_sources.SILENT:
+        elif frame.time - self._black_since > frame_sources.SILENCE_SECONDS:
             return "the picture is black: is the lens covered, or the camera not allowed to this program?"
         return ""
 
@@ -91,7 +93,7 @@ class Live:
         self._trouble = trouble
 
 
-class Table:
+class PredictionTable:
     """live.csv: a row for each frame; for each picture, where one is shown for many frames, as it is read at last."""
 
     COLUMNS = "frame", "time", "mode", "label", "confidence", "milliseconds", "picture"
@@ -116,9 +118,9 @@ class Table:
 
 
 @contextlib.contextmanager
-def table(path: Path) -> Iterator[Table]:
+def write_predictions(path: Path) -> Iterator[PredictionTable]:
     """A table on disk that takes its name when it is whole."""
-    with files.writing(path) as partial, open(partial, "w", newline="") as file:
-        rows = Table(file)
+    with files.atomic_write(path) as partial, open(partial, "w", newline="") as file:
+        rows = PredictionTable(file)
         yield rows
         rows.finish()

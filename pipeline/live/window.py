@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from pipeline.errors import Failure
-from pipeline.live.overlay import FONTS, NAMED
+from pipeline.live.overlay import FONT_FOLDER, GTK_KEYS
 
-NAME = "live_detect"
+WINDOW_TITLE = "live_detect"
 
 
 class Window:
@@ -21,23 +21,23 @@ class Window:
         """Raises:
         Failure: there is no screen, or an OpenCV without windows.
         """
-        see_that_windows_open()
-        os.environ["QT_QPA_FONTDIR"] = str(FONTS)  # Qt complains of the one that OpenCV names, which is not there
-        cv2.namedWindow(NAME, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        check_display()
+        os.environ["QT_QPA_FONTDIR"] = str(FONT_FOLDER)  # Qt complains of the one that OpenCV names, which is not there
+        cv2.namedWindow(WINDOW_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         self._sized = False
 
     def show(self, frame: np.ndarray, wait: float) -> int:
         """Show the frame and wait, in seconds, for a key: the number of its character, or -1."""
         if not self._sized:
-            cv2.resizeWindow(NAME, frame.shape[1], frame.shape[0])
+            cv2.resizeWindow(WINDOW_TITLE, frame.shape[1], frame.shape[0])
             self._sized = True
-        cv2.imshow(NAME, frame)
-        return character(cv2.waitKeyEx(max(1, round(1000 * wait))))
+        cv2.imshow(WINDOW_TITLE, frame)
+        return key_character(cv2.waitKeyEx(max(1, round(1000 * wait))))
 
     @property
     def is_open(self) -> bool:
         try:
-            return cv2.getWindowProperty(NAME, cv2.WND_PROP_VISIBLE) > 0
+            return cv2.getWindowProperty(WINDOW_TITLE, cv2.WND_PROP_VISIBLE) > 0
         except cv2.error:
             return False
 
@@ -45,14 +45,14 @@ class Window:
         cv2.destroyAllWindows()
 
 
-def character(key: int) -> int:
+def key_character(key: int) -> int:
     """The character of a key as OpenCV numbers it, or -1: an arrow's last byte alone would be a letter's."""
     key = key & 0xFFFF if key > 0 else 0  # above are Shift and the like
-    key = NAMED.get(key, key)
+    key = GTK_KEYS.get(key, key)
     return key if 0 < key < 0x100 else -1
 
 
-def see_that_windows_open() -> None:
+def check_display() -> None:
     """Raises:
     Failure: no window can be opened, and why.
     """

@@ -27,14 +27,14 @@ class Scale:
     noise_is_local: bool  # a character fills its surroundings; on a sheet these are paper, or the table beside it
 
 
-PHOTO = Scale(200, 400, 0.2, 0.06, 0.35, 0.45, False)  # one character, which may fill the image
-GENEROUS = replace(PHOTO, max_pen_width=0.4, faint=0.2)  # the same, by a very broad pen, or one that pales
-SHEET = Scale(800, 1800, 0.06, 0.018, 0.1, 0.45, True)  # many characters
+PHOTO_SCALE = Scale(200, 400, 0.2, 0.06, 0.35, 0.45, False)  # one character, which may fill the image
+BROAD_PEN_SCALE = replace(PHOTO_SCALE, max_pen_width=0.4, faint=0.2)  # the same, by a very broad pen, or one that pales
+SHEET_SCALE = Scale(800, 1800, 0.06, 0.018, 0.1, 0.45, True)  # many characters
 REDUCED_WINDOW = 25  # pixels that the surroundings measure on the reduced image, which tells color and polarity of ink
 MIN_CONTRAST = 20  # of 255: less is no ink
 NOISE_SPREAD = 3  # times the difference between the 10th and 50th percentile of contrast, above the latter, is no ink
 NOISE_FACTOR = 3  # times the median contrast nearby is no ink where noise is local
-STRONGEST = 0.95  # the twentieth part of the ink that is strongest is as strong as ink can be
+FULL_INK_QUANTILE = 0.95  # the twentieth part of the ink that is strongest is as strong as ink can be
 
 
 @dataclass
@@ -124,7 +124,7 @@ def find_ink(gray: np.ndarray, is_dark: bool, factor: float, scale: Scale) -> In
 def _without_faint_parts(mask: np.ndarray, contrast: np.ndarray, faint: float) -> np.ndarray:
     """The mask without parts that are shadows, or that shine through the paper."""
     counts = np.cumsum(cv2.calcHist([contrast], [0], mask, [256], [0, 256]))
-    strength = np.searchsorted(counts, STRONGEST * counts[-1])
+    strength = np.searchsorted(counts, FULL_INK_QUANTILE * counts[-1])
     count, names, _, _ = components(mask)
     is_kept = mean_contrast(contrast, mask, names, count) >= faint * strength
     return mask if is_kept.all() else np.append(0, is_kept).astype(np.uint8)[names]

@@ -15,8 +15,8 @@ except ImportError:
 else:
     register_heif_opener()
 
-PIXELS = 64e6  # of a picture, at the most: a phone's 48 megapixels pass, a bomb of 100 does not
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
+MAX_PIXELS = 64e6  # of a picture, at the most: a phone's 48 megapixels pass, a bomb of 100 does not
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -34,7 +34,7 @@ def read_image(path: Path) -> np.ndarray:
             raise Failure(f"{path} is no file")  # a pipe would be waited for
         # a bomb is refused before a pixel is unpacked; what Pillow warns of is either read or not
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_formats()) as image:
-            if image.width * image.height > PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise Failure(f"{path} has {image.width} x {image.height} pixels, too many: make it smaller")
             image = ImageOps.exif_transpose(image)
             if image.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
@@ -55,9 +55,12 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def _formats() -> list[str]:
-    """Pillow's names of what SUFFIXES promise: it knows others, of which one starts a program."""
+    """Pillow's names of what IMAGE_SUFFIXES promise: it knows others, of which one starts a program."""
     Image.init()
-    wanted = {*(Image.EXTENSION[suffix] for suffix in SUFFIXES if suffix in Image.EXTENSION), "MPO"}  # phones' JPEG
+    wanted = {
+        *(Image.EXTENSION[suffix] for suffix in IMAGE_SUFFIXES if suffix in Image.EXTENSION),
+        "MPO",
+    }  # phones' JPEG
     return sorted(wanted & Image.OPEN.keys())
 
 
@@ -75,10 +78,10 @@ def list_images(path: Path) -> list[Path]:
         raise Failure(f"cannot read {path} ({failure.strerror}): give a picture or a folder of pictures") from None
     if not files:
         raise Failure(
-            f"{path} holds no pictures ({' '.join(sorted(SUFFIXES))}): put some there, or name another folder"
+            f"{path} holds no pictures ({' '.join(sorted(IMAGE_SUFFIXES))}): put some there, or name another folder"
         )
     return files
 
 
 def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()

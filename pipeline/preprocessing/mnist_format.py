@@ -17,9 +17,9 @@ CENTER = 14  # pixels from the top left: where MNIST keeps the center of mass; 1
 DRAWING_SIZE = 120  # pixels, the longer side of a character while its stroke is measured: 6 for each of the finished
 DRAWING_BLUR = 1.5  # pixels of the drawing, standard deviation: joins the dots of halftone, rounds off steps
 HALF_PEAK = 0.5  # a stroke is as wide as its contrast exceeds this share of the highest nearby
-NEARBY = 0.1  # of the drawing's side: the window of "nearby", wider than most strokes
-PALEST = 0.2  # of a character's strongest stroke: what is paler around it is paper
-SPECK = 0.01  # of a character's ink: smaller parts are dirt
+CONTRAST_WINDOW = 0.1  # of the drawing's side: the window of "nearby", wider than most strokes
+MIN_RELATIVE_INK = 0.2  # of a character's strongest stroke: what is paler around it is paper
+MAX_SPECK_SIZE = 0.01  # of a character's ink: smaller parts are dirt
 MIN_STROKE_WIDTH = 2.2  # pixels of the finished image: thinner strokes are widened to this
 MAX_STROKE_WIDTH = 6.2  # pixels likewise: what is thicker on average was written by no pen
 
@@ -98,10 +98,10 @@ def character_to_mnist(contrast: np.ndarray, size: float) -> np.ndarray:
     drawing = cv2.GaussianBlur(drawing, (0, 0), DRAWING_BLUR)
     # reduced, a hairline has a few hundredths of its contrast
     drawing = cv2.convertScaleAbs(drawing, alpha=255 / max(1e-6, float(drawing.max())))
-    stroke = half_peak(drawing, NEARBY * DRAWING_SIZE, PALEST * 255)
+    stroke = half_peak(drawing, CONTRAST_WINDOW * DRAWING_SIZE, MIN_RELATIVE_INK * 255)
     count, names, boxes, _ = components(stroke)
     if count > 2:
-        is_kept = boxes[:, cv2.CC_STAT_AREA] >= SPECK * stroke.sum(dtype=int)
+        is_kept = boxes[:, cv2.CC_STAT_AREA] >= MAX_SPECK_SIZE * stroke.sum(dtype=int)
         is_kept[0] = False
         stroke = is_kept[names].astype(np.uint8)
     if not stroke.any():

@@ -9,13 +9,22 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from pipeline.preprocessing.binarization import GENEROUS, PHOTO, SHEET, Ink, Scale, find_ink, polarity, to_gray
+from pipeline.preprocessing.binarization import (
+    BROAD_PEN_SCALE,
+    PHOTO_SCALE,
+    SHEET_SCALE,
+    Ink,
+    Scale,
+    find_ink,
+    polarity,
+    to_gray,
+)
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink, character_to_mnist
 from pipeline.preprocessing.ruled_lines import without_rules
 from pipeline.preprocessing.segmentation import Box, Glyph, all_characters, is_single, isolate, main_character
 
-UNCLEAR_POLARITY = 1  # log odds: below, ink may as well be lighter than paper
-CLEAR_POLARITY = 3  # likewise: below, what is taken for one large character can be the paper between many
+UNCLEAR_POLARITY_LOG_ODDS = 1  # log odds: below, ink may as well be lighter than paper
+CLEAR_POLARITY_LOG_ODDS = 3  # likewise: below, what is taken for one large character can be the paper between many
 
 
 @dataclass
@@ -72,9 +81,9 @@ class Photo:
         is for a network to choose.
         """
         is_dark = self._polarity >= 0
-        polarities = [is_dark] if abs(self._polarity) >= UNCLEAR_POLARITY else [is_dark, not is_dark]
+        polarities = [is_dark] if abs(self._polarity) >= UNCLEAR_POLARITY_LOG_ODDS else [is_dark, not is_dark]
         first = self.character.image
-        others = [_main(_ink(*self._gray, is_dark, GENEROUS)).image for is_dark in polarities]
+        others = [_main(_ink(*self._gray, is_dark, BROAD_PEN_SCALE)).image for is_dark in polarities]
         return [first] + [image for image in others if image.any() and not np.array_equal(image, first)]
 
     def characters(self) -> list[Character]:
@@ -82,10 +91,10 @@ class Photo:
 
         Slashes and parentheses among them have a black image, so that they are unclear: alone they are 1s.
         """
-        if abs(self._polarity) >= CLEAR_POLARITY and is_single(self._ink):
+        if abs(self._polarity) >= CLEAR_POLARITY_LOG_ODDS and is_single(self._ink):
             return [self.character] if self.character.image.any() else []
-        gray, factor = to_gray(self.pixels, SHEET)
-        ink = _ink(gray, factor, polarity(gray, SHEET) >= 0, SHEET)
+        gray, factor = to_gray(self.pixels, SHEET_SCALE)
+        ink = _ink(gray, factor, polarity(gray, SHEET_SCALE) >= 0, SHEET_SCALE)
         found = [(glyph, _character(ink, glyph)) for glyph in all_characters(ink)]
         for glyph, character in found:
             if glyph.is_sign:
@@ -94,15 +103,15 @@ class Photo:
 
     @cached_property
     def _gray(self) -> tuple[np.ndarray, float]:
-        return to_gray(self.pixels, PHOTO)
+        return to_gray(self.pixels, PHOTO_SCALE)
 
     @cached_property
     def _polarity(self) -> float:
-        return polarity(self._gray[0], PHOTO)
+        return polarity(self._gray[0], PHOTO_SCALE)
 
     @cached_property
     def _ink(self) -> Ink:
-        return _ink(*self._gray, self._polarity >= 0, PHOTO)
+        return _ink(*self._gray, self._polarity >= 0, PHOTO_SCALE)
 
 
 def _main(ink: Ink) -> Character:

@@ -12,10 +12,10 @@ import numpy as np
 
 from pipeline.preprocessing.mnist_format import components, square
 
-LENGTH = 0.15  # of the picture's side: over this length a printed line is straight
-SPAN = 0.6  # of the picture's side: one line at least is as long
-TURN = 11  # degrees, either way
-WIDTH = 0.03  # of the longer side, at the most
+MIN_STRAIGHT_LENGTH = 0.15  # of the picture's side: over this length a printed line is straight
+MIN_LINE_SPAN = 0.6  # of the picture's side: one line at least is as long
+MAX_LINE_ANGLE_DEGREES = 11  # degrees, either way
+MAX_LINE_WIDTH = 0.03  # of the longer side, at the most
 
 
 def without_rules(mask: np.ndarray, scale: float) -> np.ndarray:
@@ -30,8 +30,8 @@ def without_rules(mask: np.ndarray, scale: float) -> np.ndarray:
         return mask  # printed lines run on beyond the picture
     _, _, boxes, _ = components(mask)
     x, y, wide, high = boxes[1:, :4].T
-    across = (wide > LENGTH * width) & ((x == 0) | (x + wide == width))
-    down = (high > LENGTH * height) & ((y == 0) | (y + high == height))
+    across = (wide > MIN_STRAIGHT_LENGTH * width) & ((x == 0) | (x + wide == width))
+    down = (high > MIN_STRAIGHT_LENGTH * height) & ((y == 0) | (y + high == height))
     if not (across | down).any():
         return mask
     rest = mask
@@ -51,7 +51,7 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
         alone: take a line that is the only one too. Downwards that would be the 1 of a picture cut to its size.
     """
     width = mask.shape[1]
-    thickest = max(WIDTH * max(mask.shape), 1.5 * scale)
+    thickest = max(MAX_LINE_WIDTH * max(mask.shape), 1.5 * scale)
     thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, square(thickest + 2))
     if (mask & ~thick).any(0).mean() < 0.3:  # a quick look: there is too little thin ink for a line across
         return np.zeros_like(mask)
@@ -61,7 +61,7 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
 
     # pieces of one line are joined across the ink that interrupts them
     count, names, boxes, _ = components(cv2.dilate(found, np.ones((3, width // 10 | 1), np.uint8)))
-    if boxes[1:, 2].max() < SPAN * width:
+    if boxes[1:, 2].max() < MIN_LINE_SPAN * width:
         return np.zeros_like(mask)
     length, thickness, ends = np.zeros((3, count))
     for i, (x, y, w, h, _) in enumerate(boxes[1:], start=1):
@@ -71,7 +71,7 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
         ends[i] = sum([left <= 0.02 * width, right >= 0.98 * width - 1])  # how many of them lie on the border
         if ends[i]:  # or it is no line
             length[i], thickness[i] = right - left + 1, np.percentile(profile[columns], 25)
-    long = (length >= SPAN * width) & (thickness <= thickest) & (ends > 0)
+    long = (length >= MIN_LINE_SPAN * width) & (thickness <= thickest) & (ends > 0)
     rules = long if long.sum() > 1 else long & (ends == 2) & alone
     if rules.sum() > 1:
         rules |= (ends > 0) & (thickness <= 1.6 * np.median(thickness[rules]))
@@ -92,7 +92,7 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
 def _opened(mask: np.ndarray) -> np.ndarray:
     """What holds a straight piece of line that is nearly level."""
     height, width = mask.shape
-    pieces = _pieces(max(9, int(LENGTH * width)) // 2)
+    pieces = _pieces(max(9, int(MIN_STRAIGHT_LENGTH * width)) // 2)
     room = max(map(len, pieces)) // 2  # above and below there is no ink; to OpenCV there may be
     fat = cv2.dilate(mask, np.ones((3, 1), np.uint8))  # slanting lines have steps
     fat = cv2.copyMakeBorder(fat, room, room, 0, 0, cv2.BORDER_CONSTANT, value=0)
@@ -108,7 +108,9 @@ def _pieces(half: int) -> list[np.ndarray]:
     step = np.clip(np.degrees(1 / half), 1, 5)  # half of it moves the end of a piece by a pixel at the most
     along = np.arange(-half, half + 1)
     pieces = []
-    for turn in np.linspace(-TURN, TURN, 2 * round(TURN / step) + 1):
+    for turn in np.linspace(
+        -MAX_LINE_ANGLE_DEGREES, MAX_LINE_ANGLE_DEGREES, 2 * round(MAX_LINE_ANGLE_DEGREES / step) + 1
+    ):
         rows = np.round(np.tan(np.radians(turn)) * along).astype(int)
         pieces.append((np.arange(rows.min(), rows.max() + 1)[:, None] == rows).astype(np.uint8))
     return pieces

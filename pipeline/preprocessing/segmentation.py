@@ -15,22 +15,28 @@ from pipeline.preprocessing.mnist_format import components, square
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
-CUT_WEIGHT, ACROSS_WEIGHT = 0.12, 0.02  # of a part that touches the border, and of one that touches opposite borders
-MIN_CHARACTER = 0.03  # of the image's longer side: what is smaller is dirt, or the grain of paper
+BORDER_WEIGHT, OPPOSITE_BORDERS_WEIGHT = (
+    0.12,
+    0.02,
+)  # of a part that touches the border, and of one that touches opposite borders
+MIN_CHARACTER_SIZE = 0.03  # of the image's longer side: what is smaller is dirt, or the grain of paper
 # parts of at least such a size, no further away than this, are strokes of the main one; both are shares of its size
 STROKE_REACH = (0.3, 0.2), (0.1, 0.07)
-GAP = 0.04  # of the main part's size: what is as near, from ink to ink, is a piece of the same stroke
-GAP_PIXELS = 3  # of the image, likewise: scanned in black and white a thin stroke breaks
+MAX_STROKE_GAP = 0.04  # of the main part's size: what is as near, from ink to ink, is a piece of the same stroke
+MAX_STROKE_GAP_PX = 3  # of the image, likewise: scanned in black and white a thin stroke breaks
 COMPANION_SIZE, COMPANION_REACH = (0.6, 1.6), 0.5  # of a second character beside, likewise
-NARROW = 0.35  # of its length: what is less wide can be the edge of a thing as well as a 1
-EDGE_STEP = 0.9  # of the ink's depth: the edge of a thing has two surfaces beside it that differ by as much
-MARGIN = 1 / 12  # of the character: the faint edge around its mask that belongs to it
+MAX_NARROW_WIDTH = 0.35  # of its length: what is less wide can be the edge of a thing as well as a 1
+MIN_EDGE_STEP = 0.9  # of the ink's depth: the edge of a thing has two surfaces beside it that differ by as much
+CHARACTER_MARGIN = 1 / 12  # of the character: the faint edge around its mask that belongs to it
 
-SIGN_WIDTH = 0.22  # of its length, as standard deviations of ink: a slash or a parenthesis is no wider
-SIGN_HEIGHT, SIGN_LEAN = (1.45, 1.2), 15  # of the usual height: so tall it is one, or less tall leaning by 15 degrees
-SINGLE_SIZE = 0.15  # of the image: what is smaller and alone is one character of a sheet
-SINGLE = (0.4, 1), (0.2, 3)  # of its size at least, so many parts at the most, itself among them
-MIN_LETTER = 0.009  # of the sheet's longer side: the usual letter at the least, 3 mm on A4
+MAX_SIGN_WIDTH = 0.22  # of its length, as standard deviations of ink: a slash or a parenthesis is no wider
+MIN_SIGN_HEIGHT, MIN_SIGN_LEAN_DEGREES = (
+    (1.45, 1.2),
+    15,
+)  # of the usual height: so tall it is one, or less tall leaning by 15 degrees
+MIN_SINGLE_SIZE = 0.15  # of the image: what is smaller and alone is one character of a sheet
+SINGLE_CHARACTER_PARTS = (0.4, 1), (0.2, 3)  # of its size at least, so many parts at the most, itself among them
+MIN_LETTER_SIZE = 0.009  # of the sheet's longer side: the usual letter at the least, 3 mm on A4
 
 
 class Components:
@@ -73,7 +79,7 @@ def main_character(ink: Ink) -> Glyph | None:
         return None
     mask = parts.mask(_joined(parts, _main_part(parts)))
     x, y, width, height = box = cv2.boundingRect(mask)
-    if max(width, height) < MIN_CHARACTER * max(mask.shape):
+    if max(width, height) < MIN_CHARACTER_SIZE * max(mask.shape):
         return None
     mask = mask[y : y + height, x : x + width]
     return None if _is_narrow(mask) and _is_edge_of_thing(ink, mask, box) else Glyph(box, mask)
@@ -86,13 +92,13 @@ def is_single(ink: Ink) -> bool:
         return False
     main = _main_part(parts)
     size = parts.size[~parts.is_cut] / parts.size[main]
-    is_alone = not parts.is_cut[main] and all((size >= least).sum() <= most for least, most in SINGLE)
-    return bool(is_alone and parts.size[main] >= SINGLE_SIZE * max(ink.mask.shape))
+    is_alone = not parts.is_cut[main] and all((size >= least).sum() <= most for least, most in SINGLE_CHARACTER_PARTS)
+    return bool(is_alone and parts.size[main] >= MIN_SINGLE_SIZE * max(ink.mask.shape))
 
 
 def _main_part(parts: Components) -> int:
     """The part that most looks like what the image was taken for: large, strong, whole."""
-    weight = np.where(parts.is_across, ACROSS_WEIGHT, np.where(parts.is_cut, CUT_WEIGHT, 1))
+    weight = np.where(parts.is_across, OPPOSITE_BORDERS_WEIGHT, np.where(parts.is_cut, BORDER_WEIGHT, 1))
     return int(np.argmax(parts.size * np.sqrt(parts.area) * parts.contrast * weight))
 
 
@@ -101,7 +107,7 @@ def _joined(parts: Components, main: int) -> np.ndarray:
     size = parts.size / parts.size[main]
     may_join = parts.is_across[main] | ~parts.is_across
     may_come_near = may_join & (parts.is_cut[main] | ~parts.is_cut)  # what the border cuts is a neighbor
-    gap = max(GAP * parts.size[main], GAP_PIXELS * parts.scale)
+    gap = max(MAX_STROKE_GAP * parts.size[main], MAX_STROKE_GAP_PX * parts.scale)
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(gap) + 3,) * 2)
     chosen = np.arange(len(parts)) == main
     while True:  # what joins may bring others within reach
@@ -135,14 +141,14 @@ def _is_edge_of_thing(ink: Ink, mask: np.ndarray, box: Box) -> bool:
     inside = slice(y, y + height), slice(x, x + width)
     # of the deepest ink, since a shadow may lie on a part of the stroke
     depth = np.percentile((ink.contrast[inside] / np.float32(255) * ink.background[inside])[mask > 0], 90)
-    return bool(high - low > EDGE_STEP * depth)
+    return bool(high - low > MIN_EDGE_STEP * depth)
 
 
 def _is_narrow(mask: np.ndarray) -> bool:
     """Is the least rectangle around the mask, at any angle, narrow enough for the edge of a thing?"""
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     _, sides, _ = cv2.minAreaRect(np.concatenate(outlines))
-    return min(sides) + 1 <= NARROW * (max(sides) + 1)  # between the middles of pixels there is one less
+    return min(sides) + 1 <= MAX_NARROW_WIDTH * (max(sides) + 1)  # between the middles of pixels there is one less
 
 
 def isolate(ink: Ink, glyph: Glyph) -> np.ndarray:
@@ -152,7 +158,7 @@ def isolate(ink: Ink, glyph: Glyph) -> np.ndarray:
         (height + 2 margin, width + 2 margin) uint8.
     """
     x, y, width, height = glyph.box
-    margin = max(2, int(MARGIN * max(width, height)))
+    margin = max(2, int(CHARACTER_MARGIN * max(width, height)))
     mask = np.pad(glyph.mask, margin)
     around = slice(max(0, y - margin), y + height + margin), slice(max(0, x - margin), x + width + margin)
     contrast, all_ink = ink.contrast[around], ink.mask[around]
@@ -175,7 +181,7 @@ def all_characters(ink: Ink) -> list[Glyph]:
     order = np.argsort(np.where(whole, parts.size, 0))
     weight = np.cumsum((parts.area * parts.contrast * whole)[order])
     letter = parts.size[order][np.searchsorted(weight, weight[-1] / 2)]
-    if letter < MIN_LETTER * max(ink.mask.shape):
+    if letter < MIN_LETTER_SIZE * max(ink.mask.shape):
         return []  # the dots of dotted paper
     tall = whole & (parts.size > 0.5 * letter)
     solid = whole & (parts.contrast > 0.5 * np.median(parts.contrast[tall]))
@@ -207,8 +213,8 @@ def _mark_signs(glyphs: list[Glyph]) -> None:
         across, shear, along = moments["mu20"], moments["mu11"], moments["mu02"]
         lean = -np.degrees(np.arctan2(2 * shear, along - across)) / 2  # of the long axis, to the right
         spread = np.hypot(along - across, 2 * shear)
-        is_stroke = across + along - spread < SIGN_WIDTH**2 * (across + along + spread)
-        is_tall = height >= SIGN_HEIGHT[0] or (height >= SIGN_HEIGHT[1] and lean >= SIGN_LEAN)
+        is_stroke = across + along - spread < MAX_SIGN_WIDTH**2 * (across + along + spread)
+        is_tall = height >= MIN_SIGN_HEIGHT[0] or (height >= MIN_SIGN_HEIGHT[1] and lean >= MIN_SIGN_LEAN_DEGREES)
         glyph.is_sign = bool(is_stroke and is_tall and abs(lean) < 45)
 
 

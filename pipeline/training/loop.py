@@ -23,9 +23,9 @@ from pipeline.errors import Failure
 from pipeline.training import batch_norm
 from pipeline.training.muon import Muon
 
-WARM_UP = 0.2  # share of a one-cycle schedule in which the learning rate rises
-FIRST = 0.002  # share of the schedule that the first step counts as done, so that it does move
-AVERAGE_DECAY, AVERAGE_EVERY = 0.98, 4  # of the averaged weights' past, kept at an update; steps between updates
+WARM_UP_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate rises
+FIRST_STEP_SHARE = 0.002  # share of the schedule that the first step counts as done, so that it does move
+AVERAGE_DECAY, AVERAGE_EVERY_STEPS = 0.98, 4  # of the averaged weights' past, kept at an update; steps between updates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def fit(
                     group["lr"] = learning_rate(recipe, done)
                 images, labels = train.images[batch], train.labels[batch]
                 if recipe.augment:
-                    images = augmentation.KINDS[recipe.augmentation](images, recipe.augment)
+                    images = augmentation.AUGMENTATIONS[recipe.augmentation](images, recipe.augment)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                     log_probabilities = model(images).float()
                 loss, outlier_loss = _losses(log_probabilities, labels)
@@ -117,7 +117,7 @@ def fit(
                 optimizer.zero_grad()
                 learned.backward()
                 optimizer.step()
-                if done >= 1 - recipe.average and i % AVERAGE_EVERY == 0:
+                if done >= 1 - recipe.average and i % AVERAGE_EVERY_STEPS == 0:
                     averaged.update_parameters(model)
                 losses.append(loss.detach() * len(batch))  # on the device: to read a number back would make it wait
                 right += (log_probabilities.argmax(1) == labels).sum()
@@ -160,7 +160,7 @@ def learning_rate(recipe: Recipe, done: float) -> float:
     """
     if recipe.schedule == "constant":
         return recipe.learning_rate
-    return recipe.learning_rate * min((done + FIRST) / WARM_UP, (1 - done) / (1 - WARM_UP))
+    return recipe.learning_rate * min((done + FIRST_STEP_SHARE) / WARM_UP_SHARE, (1 - done) / (1 - WARM_UP_SHARE))
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

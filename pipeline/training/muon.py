@@ -5,7 +5,11 @@ from collections.abc import Iterable
 import torch
 from torch.optim import Optimizer
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # an odd quintic whose iterates pull singular values towards 1 fast
+NEWTON_SCHULZ_COEFFICIENTS = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # an odd quintic whose iterates pull singular values towards 1 fast
 
 
 class Muon(Optimizer):
@@ -47,7 +51,7 @@ def orthogonal(tensor: torch.Tensor, iterations: int = 5) -> torch.Tensor:
         return matrix.view_as(tensor)
     tall = matrix.shape[0] > matrix.shape[1]
     matrix = matrix.T if tall else matrix  # the iteration squares the shorter side
-    a, b, c = NEWTON_SCHULZ
+    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
     for _ in range(iterations):
         square = matrix @ matrix.T
         polynomial = torch.addmm(square, square, square, beta=b, alpha=c)

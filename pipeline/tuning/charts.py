@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline import plots
 
-ACCURACY = "accuracy on validation (%)"
-FILES = "dimensions", "coordinates", "importances", "progress", "times"
+ACCURACY_LABEL = "accuracy on validation (%)"
+CHART_FILES = "dimensions", "coordinates", "importances", "progress", "times"
 
 
 def write(table: pd.DataFrame, names: Sequence[str], shares: Mapping[str, float], title: str, folder: Path) -> None:
@@ -25,7 +25,7 @@ def write(table: pd.DataFrame, names: Sequence[str], shares: Mapping[str, float]
         names: of the dimensions.
         shares: of each that was varied, its importance.
     """
-    paths = [folder / f"{name}.png" for name in FILES]
+    paths = [folder / f"{name}.png" for name in CHART_FILES]
     if sum(table.state == "complete") < 2:
         print("pictures are drawn once two trials are complete")
         for path in paths:
@@ -50,17 +50,17 @@ def dimensions(table: pd.DataFrame, names: Sequence[str], title: str) -> Figure:
         values = sorted(table[name].unique())
         places = table[name].map(values.index)
         scatter = np.random.default_rng(0).uniform(-0.15, 0.15, len(table))  # so that equal ones do not hide each other
-        axis.scatter(places + scatter, table.valid_acc, s=14, alpha=0.5, color=plots.TRAIN)
+        axis.scatter(places + scatter, table.valid_acc, s=14, alpha=0.5, color=plots.TRAIN_COLOR)
         medians = table.groupby(name).valid_acc.median()
-        axis.plot(range(len(values)), medians[values], color=plots.TEST, marker="o", markersize=4, label="median")
+        axis.plot(range(len(values)), medians[values], color=plots.TEST_COLOR, marker="o", markersize=4, label="median")
         axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
         axis.set_xlim(-0.5, len(values) - 0.5)
         axis.set_xlabel(name.replace("_", " "))
         axis.grid(alpha=0.3)
     axes[0, 0].legend()
     for axis in axes[:, 0]:
-        axis.set_ylabel(ACCURACY)
-    _most(axes[0, 0], table.valid_acc)
+        axis.set_ylabel(ACCURACY_LABEL)
+    _set_accuracy_limits(axes[0, 0], table.valid_acc)
     for axis in axes.flat[len(names) :]:
         axis.axis("off")
     return figure
@@ -97,7 +97,7 @@ def importances(shares: Mapping[str, float], title: str) -> Figure:
     """A bar per dimension: how far its choice alone decides whether a trial is among the best."""
     shares = dict(sorted(shares.items(), key=lambda item: item[1]))
     figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    bars = axis.barh([name.replace("_", " ") for name in shares], list(shares.values()), color=plots.TRAIN)
+    bars = axis.barh([name.replace("_", " ") for name in shares], list(shares.values()), color=plots.TRAIN_COLOR)
     axis.bar_label(bars, [f"{share:.2f}" for share in shares.values()], padding=3)
     axis.set(title=title, xlabel="importance (their sum is 1)", xlim=(0, 1.12 * max([*shares.values(), 0.01])))
     return figure
@@ -107,14 +107,14 @@ def progress(table: pd.DataFrame, title: str) -> Figure:
     """Validation accuracy of each trial in the order of their numbers, and the best so far."""
     table = table.sort_index()
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for state, color in (("complete", plots.TRAIN), ("pruned", "tab:gray")):
+    for state, color in (("complete", plots.TRAIN_COLOR), ("pruned", "tab:gray")):
         part = table[table.state == state]
         if len(part):
             axis.scatter(part.index, part.valid_acc, s=18, color=color, label=f"{state} ({len(part)})")
-    axis.step(table.index, table.valid_acc.cummax(), where="post", color=plots.TEST, label="best so far")
-    axis.set(title=title, xlabel="trial", ylabel=ACCURACY)
+    axis.step(table.index, table.valid_acc.cummax(), where="post", color=plots.TEST_COLOR, label="best so far")
+    axis.set(title=title, xlabel="trial", ylabel=ACCURACY_LABEL)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _most(axis, table.valid_acc)
+    _set_accuracy_limits(axis, table.valid_acc)
     axis.legend(loc="lower right")
     axis.grid(alpha=0.3)
     return figure
@@ -128,16 +128,16 @@ def times(table: pd.DataFrame, title: str) -> Figure:
     ordered = table.sort_values(["time_sec", "valid_acc"], ascending=[True, False])
     front = ordered[ordered.valid_acc > ordered.valid_acc.cummax().shift(fill_value=-1)]
     axis.step(front.time_sec, front.valid_acc, where="post", color="black", linewidth=1, label="the front")
-    axis.set(title=title, xlabel="seconds of training, on one thread", ylabel=ACCURACY, xscale="log")
+    axis.set(title=title, xlabel="seconds of training, on one thread", ylabel=ACCURACY_LABEL, xscale="log")
     for which in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
         which("{x:g}")
-    _most(axis, table.valid_acc)
+    _set_accuracy_limits(axis, table.valid_acc)
     axis.legend(loc="lower right")
     axis.grid(alpha=0.3)
     return figure
 
 
-def _most(axis: Axes, accuracies: pd.Series) -> None:
+def _set_accuracy_limits(axis: Axes, accuracies: pd.Series) -> None:
     """Show the better nine tenths, and say how many lie below: networks that learned nothing would flatten the rest."""
     low, high = accuracies.quantile(0.1), accuracies.max()
     bottom = low - 0.15 * (high - low) - 0.1

@@ -17,9 +17,9 @@ from pipeline.cli import option
 from pipeline.errors import Failure
 
 DIMENSIONS = ("conv_layers", "linear_layers", "dropout_rate", "hidden_units", "batch_size", "epochs", "learning_rate")
-EPOCHS = 5  # the grid's step
+EPOCH_STEP = 5  # the grid's step
 LEARNING_RATES = {"adam": [0.01, 0.001, 0.0001], "muon": [0.06, 0.03, 0.015]}
-MOST = 1_000_000  # combinations of a grid
+MAX_GRID_SIZE = 1_000_000  # combinations of a grid
 
 Configuration = dict[str, Any]  # a value for each of `dimensions`
 
@@ -61,7 +61,7 @@ def dimensions(settings: Settings) -> dict[str, list]:
         "dropout_rate": [step / 10 for step in range(1, math.floor(settings.max_dropout * 10 + 1e-6) + 1)],
         "hidden_units": list(range(64, settings.max_hidden_units + 1, 64)),
         "batch_size": list(range(32, settings.max_batch_size + 1, 32)),
-        "epochs": list(range(EPOCHS, settings.max_epochs + 1, EPOCHS)),
+        "epochs": list(range(EPOCH_STEP, settings.max_epochs + 1, EPOCH_STEP)),
         "learning_rate": LEARNING_RATES[settings.optimizer],
     }
 
@@ -86,8 +86,8 @@ def grid(settings: Settings) -> list[Configuration]:
     """
     values = dimensions(settings)
     count = math.prod(map(len, values.values()))
-    if count > MOST:
-        raise Failure(f"{count:,} combinations are too many, {MOST:,} can be: lower one of the --max- flags")
+    if count > MAX_GRID_SIZE:
+        raise Failure(f"{count:,} combinations are too many, {MAX_GRID_SIZE:,} can be: lower one of the --max- flags")
     return [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
 
 

@@ -14,20 +14,20 @@ from tqdm import tqdm
 from pipeline import errors
 from pipeline.errors import Failure, first_line
 
-LOCK_WAIT = 20  # seconds SQLite waits for another writer
+SQLITE_TIMEOUT_SECONDS = 20  # seconds SQLite waits for another writer
 # what Optuna says of rows that make no sense
-DAMAGE = ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+ROW_ERRORS = ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 
 
 def open_storage(url: str) -> RDBStorage:
-    connect = {"timeout": LOCK_WAIT} if url.startswith("sqlite") else {"connect_timeout": 10}
+    connect = {"timeout": SQLITE_TIMEOUT_SECONDS} if url.startswith("sqlite") else {"connect_timeout": 10}
     storage = RDBStorage(url, engine_kwargs={"connect_args": connect, "pool_pre_ping": True})
     if url.startswith("sqlite"):
-        _hurry_sqlite(storage.engine)
+        _speed_up_sqlite(storage.engine)
     return storage
 
 
-def _hurry_sqlite(engine: sqlalchemy.Engine) -> None:
+def _speed_up_sqlite(engine: sqlalchemy.Engine) -> None:
     """Let SQLite not wait for the disk at every step; what a power cut takes from it is still in the families."""
 
     def begin(connection: Any, _: Any) -> None:
@@ -43,18 +43,20 @@ def readable(url: str) -> Iterator[None]:
     """Say in one line that what stands in the database makes no sense."""
     try:
         yield
-    except DAMAGE as failure:
+    except ROW_ERRORS as failure:
         reason = errors.first_line(failure)
-        raise Failure(f"{shown(url)} holds a study that cannot be read ({reason}): {repair(url)}") from None
+        raise Failure(
+            f"{without_password(url)} holds a study that cannot be read ({reason}): {repair_advice(url)}"
+        ) from None
 
 
-AT_START, MEANWHILE = 20.0, 900.0  # seconds to wait
-DAMAGED = "not a database", "malformed", "unsupported file format", "no such column"
-HOPELESS = "readonly", "read-only", "unable to open", "authentication failed", "does not exist"
+START_TIMEOUT_SECONDS, RUN_TIMEOUT_SECONDS = 20.0, 900.0  # seconds to wait
+DAMAGE_MESSAGES = "not a database", "malformed", "unsupported file format", "no such column"
+PERMANENT_MESSAGES = "readonly", "read-only", "unable to open", "authentication failed", "does not exist"
 Result = TypeVar("Result")
 
 
-def insist(action: Callable[[], Result], url: str, seconds: float) -> Result:
+def retry(action: Callable[[], Result], url: str, seconds: float) -> Result:
     """Do it, again and again while the database does not answer; so it must bear being done twice.
 
     Raises:
@@ -71,31 +73,35 @@ def insist(action: Callable[[], Result], url: str, seconds: float) -> Result:
             cause = failure.__cause__ if isinstance(failure, StorageInternalError) else failure
             reason = first_line(getattr(cause, "orig", None) or cause or failure)
             if "disk is full" in reason:
-                raise Failure(f"{shown(url)}: {reason}: make room, then give the same command, it goes on") from None
-            if any(sign in reason for sign in DAMAGED):
-                raise Failure(f"cannot use {shown(url)} ({reason}): {repair(url)}") from None
-            if any(sign in reason for sign in HOPELESS):
-                raise Failure(f"cannot use {shown(url)} ({reason}): choose another --storage") from None
+                raise Failure(
+                    f"{without_password(url)}: {reason}: make room, then give the same command, it goes on"
+                ) from None
+            if any(sign in reason for sign in DAMAGE_MESSAGES):
+                raise Failure(f"cannot use {without_password(url)} ({reason}): {repair_advice(url)}") from None
+            if any(sign in reason for sign in PERMANENT_MESSAGES):
+                raise Failure(f"cannot use {without_password(url)} ({reason}): choose another --storage") from None
             if time.monotonic() - start > seconds:
                 advice = "see that it runs, then give the same command, it goes on"
-                raise Failure(f"{shown(url)} did not answer for {seconds:.0f} s ({reason}): {advice}") from None
+                raise Failure(
+                    f"{without_password(url)} did not answer for {seconds:.0f} s ({reason}): {advice}"
+                ) from None
             tries += 1
             if tries == 2 or (tries == 1 and time.monotonic() - start > 1):  # two that create one table meet once
-                tqdm.write(f"{shown(url)} does not answer ({reason}): trying again")
+                tqdm.write(f"{without_password(url)} does not answer ({reason}): trying again")
             time.sleep(min(0.2 * tries, 5))
         else:
             if tries > 1:
-                tqdm.write(f"{shown(url)} answers again")
+                tqdm.write(f"{without_password(url)} answers again")
             return result
 
 
-def repair(url: str) -> str:
+def repair_advice(url: str) -> str:
     """What to do about a database whose content makes no sense."""
     if url.startswith("sqlite"):
         return "bring back a copy of it, or delete it: what was learned is still in families/"
     return "bring back a copy of it, or give another --storage"
 
 
-def shown(url: str) -> str:
+def without_password(url: str) -> str:
     """The URL without its password."""
     return sqlalchemy.make_url(url).render_as_string(hide_password=True)

@@ -1,6 +1,6 @@
 """The study in its database: which trials there are, what came of each.
 
-Optuna keeps trials and suggests configurations, prunes and ranks; claims.py says who is at work on which. So no trial
+Optuna keeps trials and suggests configurations, prunes and ranks; leases.py says which worker trains which. So no trial
 is run twice, and none is lost when a machine is.
 """
 
@@ -20,11 +20,11 @@ from sqlalchemy import exc
 from pipeline import cli
 from pipeline.errors import Failure
 from pipeline.tuning import search_space, storage
-from pipeline.tuning.claims import Claims
+from pipeline.tuning.leases import Leases
 from pipeline.tuning.search_space import Configuration, Settings
 
-PREPARING = -1  # the job of writing the plan into the database
-TREE_SEED = 1_000_003  # a prime, so that no two (seed, trial) draw alike
+PLANNING_JOB = -1  # the job of writing the plan into the database
+TPE_SEED_FACTOR = 1_000_003  # a prime, so that no two (seed, trial) draw alike
 Result = TypeVar("Result")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -38,7 +38,7 @@ class Job:
     configuration: Configuration
 
 
-class Ledger:
+class Study:
     """One study, as one process sees it."""
 
     def __init__(self, url: str, name: str, settings: Settings, trials: int):
@@ -52,7 +52,7 @@ class Ledger:
         self.ids: dict[int, int] = {}  # trial number -> the database's
         self.plan = search_space.plan(settings, trials)
         with storage.readable(url):
-            self._patiently(self._open, storage.AT_START)
+            self._patiently(self._open, storage.START_TIMEOUT_SECONDS)
             results(self.trials())
 
     def take(self) -> Job | None:
@@ -67,7 +67,7 @@ class Ledger:
         Returns:
             the trials that ended.
         """
-        if not self._patiently(lambda: self.claims.holds(job.number)):
+        if not self._patiently(lambda: self.leases.holds(job.number)):
             job.trials.clear()
         return self._end(job, lambda number: self._report(number, job.trials[number], row))
 
@@ -77,12 +77,12 @@ class Ledger:
 
     def beat(self) -> None:
         """A sign of life, for all jobs of this process."""
-        self._patiently(self.claims.beat)
+        self._patiently(self.leases.renew)
 
     def release(self) -> None:
         """Let go of all jobs of this process at once, so that others need not wait until they are stale."""
         with contextlib.suppress(exc.SQLAlchemyError):
-            self.claims.release()
+            self.leases.give_back_all()
 
     def trials(self) -> list[FrozenTrial]:
         """Those of the plan, in order; not what a greater plan may have added."""
@@ -103,7 +103,9 @@ class Ledger:
         learned = total = 0
         for members in self.families():
             went = max(trial.last_step or 0 for trial in members)
-            asked = (trial.params.get("epochs", sum(choices) / len(choices)) for trial in members if is_open(trial))
+            asked = (
+                trial.params.get("epochs", sum(choices) / len(choices)) for trial in members if is_unfinished(trial)
+            )
             learned, total = learned + went, total + max(asked, default=went)
         return learned, round(total)
 
@@ -124,7 +126,7 @@ class Ledger:
 
     def _open(self) -> None:
         self.storage = storage.open_storage(self.url)
-        self.claims = Claims(self.storage.engine, self.name)
+        self.leases = Leases(self.storage.engine, self.name)
         pruner = {
             "none": optuna.pruners.NopPruner(),
             "hyperband": optuna.pruners.HyperbandPruner(max_resource=self.settings.max_epochs),
@@ -144,10 +146,10 @@ class Ledger:
             return True
         if then != now and (then is not None or self.study.get_trials(deepcopy=False)):
             raise Failure(
-                f"study {self.name} in {storage.shown(self.url)} is another search: "
+                f"study {self.name} in {storage.without_password(self.url)} is another search: "
                 f"give {cli.changed(now, then or {})}, or another --study"
             )
-        if not self.claims.take(PREPARING):
+        if not self.leases.take(PLANNING_JOB):
             return False
         self.study.set_user_attr("settings", now)
         for configuration in self.plan[len(self.study.get_trials(deepcopy=False)) :]:
@@ -158,16 +160,18 @@ class Ledger:
                     distributions=search_space.distributions(self.settings) if configuration else {},
                 )
             )
-        self.claims.free(PREPARING)
+        self.leases.give_back(PLANNING_JOB)
         return True
 
     def _take(self) -> Job | None:
         for members in self.families():
             first = members[0].number
-            if first in self.mine or not any(map(is_open, members)) or not self.claims.take(first):
+            if first in self.mine or not any(map(is_unfinished, members)) or not self.leases.take(first):
                 continue
             # asked again, as it may have been finished before it became mine
-            numbers = [trial.number for trial in members if is_open(self.storage.get_trial(self._id(trial.number)))]
+            numbers = [
+                trial.number for trial in members if is_unfinished(self.storage.get_trial(self._id(trial.number)))
+            ]
             for number in numbers:
                 self.storage.set_trial_state_values(self._id(number), TrialState.RUNNING)
             if numbers:
@@ -180,7 +184,7 @@ class Ledger:
 
     def _suggest(self, number: int) -> Configuration:
         """The tree of Parzen estimators' choice, after all trials so far; what is at work counts as bad."""
-        seed = (TREE_SEED * self.settings.seed + number) % 2**32
+        seed = (TPE_SEED_FACTOR * self.settings.seed + number) % 2**32
         self.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
         trial = optuna.Trial(self.study, self._id(number))
         chosen = {}
@@ -193,7 +197,7 @@ class Ledger:
         return chosen
 
     def _end(self, job: Job, action: Callable[[int], FrozenTrial | None]) -> list[FrozenTrial]:
-        """Do it to each trial of the job; give back those that it ended, and the claim when none is left."""
+        """Do it to each trial of the job; give back those that it ended, and the lease when none is left."""
         ended = []
         for number in list(job.trials):
             trial = self._patiently(lambda number=number: action(number))
@@ -227,11 +231,11 @@ class Ledger:
         return self.ids[number]
 
     def _free(self, job: int) -> None:
-        self.claims.free(job)
+        self.leases.give_back(job)
         self.mine.discard(job)
 
     def _patiently(self, action: Callable[[], Result], seconds: float | None = None) -> Result:
-        return storage.insist(action, self.url, seconds or storage.MEANWHILE)
+        return storage.retry(action, self.url, seconds or storage.RUN_TIMEOUT_SECONDS)
 
 
 def best(url: str, pictures: int) -> tuple[str, FrozenTrial] | None:
@@ -251,10 +255,12 @@ def best(url: str, pictures: int) -> tuple[str, FrozenTrial] | None:
         return [(study.study_name, trial) for study in ours for trial in study.get_trials(states=[TrialState.COMPLETE])]
 
     with storage.readable(url):
-        return max(storage.insist(ask, url, storage.AT_START), key=lambda found: found[1].value, default=None)
+        return max(
+            storage.retry(ask, url, storage.START_TIMEOUT_SECONDS), key=lambda found: found[1].value, default=None
+        )
 
 
-def is_open(trial: FrozenTrial) -> bool:
+def is_unfinished(trial: FrozenTrial) -> bool:
     return not trial.state.is_finished()
 
 

@@ -15,12 +15,12 @@ from pipeline.datasets.datasets import Data, Split
 from pipeline.evaluation import metrics
 from pipeline.training import loop
 from pipeline.training.loop import Recipe
-from pipeline.tuning.search_space import EPOCHS, Configuration, Settings, family, plan
+from pipeline.tuning.search_space import EPOCH_STEP, Configuration, Settings, family, plan
 
 MOMENTUM = {"adam": 0.9, "muon": 0.85}
 
 
-def network(configuration: Configuration) -> models.FashionNet:
+def build_network(configuration: Configuration) -> models.FashionNet:
     """As large as the configuration says, with random weights."""
     names = ("conv_layers", "linear_layers", "hidden_units")
     return models.FashionNet(**{name: configuration[name] for name in names}, dropout=configuration["dropout_rate"])
@@ -46,9 +46,9 @@ def precision(settings: Settings, device: torch.device) -> str:
     return "bfloat16" if loop.has_bfloat16(device) else "float32"
 
 
-def data(settings: Settings, data_dir: Path) -> Data:
+def fashion_data(settings: Settings, data_dir: Path) -> Data:
     """Fashion-MNIST, or the first part of it, whose name says so."""
-    whole = datasets.fashion(data_dir)
+    whole = datasets.fashion_mnist(data_dir)
     if not settings.pictures:
         return whole
     train, valid = (
@@ -58,7 +58,7 @@ def data(settings: Settings, data_dir: Path) -> Data:
     return Data(f"{whole.name} ({len(train):,} to learn from)", train, valid, whole.test)
 
 
-def learn(configuration: Configuration, settings: Settings, data: Data, folder: Path) -> Iterator[dict]:
+def train(configuration: Configuration, settings: Settings, data: Data, folder: Path) -> Iterator[dict]:
     """Train one configuration and yield a row after each epoch, the first ones from its family's file if it has any.
 
     A row has epoch, valid_accuracy and test_accuracy in percent, and seconds since the first epoch began, breaks
@@ -76,7 +76,7 @@ def learn(configuration: Configuration, settings: Settings, data: Data, folder: 
     varied = {*configuration, "dropout"}  # these are in the family
     made_with |= {name: value for name, value in cli.result_settings(asked).items() if name not in varied}
     path = folder / f"{hashlib.sha256(repr(made_with).encode()).hexdigest()[:20]}.pt"
-    rows, state = _recall(path, made_with)
+    rows, state = _read_cache(path, made_with)
     if state is None and len(rows) < asked.epochs:
         rows = []  # the state was let go, nothing can go on from it
     yield from rows[: asked.epochs]
@@ -84,9 +84,9 @@ def learn(configuration: Configuration, settings: Settings, data: Data, folder: 
         return
     torch.manual_seed(settings.seed)
     before, start = rows[-1]["seconds"] if rows else 0.0, time.perf_counter()
-    for epoch in loop.fit(network(configuration), data.train, asked, settings.seed, state, quiet=True):
+    for epoch in loop.fit(build_network(configuration), data.train, asked, settings.seed, state, quiet=True):
         row = {"epoch": epoch.number, "valid_accuracy": metrics.evaluate(epoch.model, data.valid).accuracy}
-        may_end = epoch.number % EPOCHS == 0
+        may_end = epoch.number % EPOCH_STEP == 0
         row["test_accuracy"] = metrics.evaluate(epoch.model, data.test).accuracy if may_end else None
         before = row["seconds"] = before + time.perf_counter() - start
         rows = [*rows, row]
@@ -102,13 +102,13 @@ def seconds_per_epoch(configuration: Configuration, settings: Settings, data: Da
     asked = recipe(configuration | {"epochs": 3}, settings, data.train.labels.device)
     few = Split(data.train.images[: 8 * asked.batch_size], data.train.labels[: 8 * asked.batch_size])
     times, start = [], time.perf_counter()
-    model = network(configuration)
+    model = build_network(configuration)
     for _ in loop.fit(model, few, asked, settings.seed, quiet=True):
         times.append((time.perf_counter() - start) / len(few))
         start = time.perf_counter()
     metrics.evaluate(model.to(data.test.labels.device), Split(data.test.images[:1000], data.test.labels[:1000]))
     evaluated = (time.perf_counter() - start) / min(1000, len(data.test))
-    return min(times) * len(data.train) + evaluated * (len(data.valid) + len(data.test) / EPOCHS)
+    return min(times) * len(data.train) + evaluated * (len(data.valid) + len(data.test) / EPOCH_STEP)
 
 
 def estimate(settings: Settings, trials: int, data: Data) -> tuple[int, int, float]:
@@ -130,7 +130,7 @@ def estimate(settings: Settings, trials: int, data: Data) -> tuple[int, int, flo
     return *epochs, total
 
 
-def _recall(path: Path, made_with: dict) -> tuple[list[dict], dict | None]:
+def _read_cache(path: Path, made_with: dict) -> tuple[list[dict], dict | None]:
     """Rows and state in a family's file; nothing where it is absent, damaged, or of another family."""
     if not path.exists():
         return [], None

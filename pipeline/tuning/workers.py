@@ -20,14 +20,14 @@ from tqdm import tqdm
 
 from pipeline import errors, runtime
 from pipeline.errors import Failure
-from pipeline.tuning import claims, study, trial
+from pipeline.tuning import leases, study, trial
 from pipeline.tuning.search_space import Settings
-from pipeline.tuning.study import Job, Ledger
+from pipeline.tuning.study import Job, Study
 
-DEATHS = 3  # of workers at one job, after which the job is to blame
+MAX_WORKER_DEATHS = 3  # of workers at one job, after which the job is to blame
 
 
-def cores() -> int:
+def available_cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -70,16 +70,16 @@ class Worker:
 def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder: Path, device: torch.device) -> None:
     """What a worker does all its life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too, but the parent decides
-    runtime.hasten()
+    runtime.tune_process()
     torch.set_num_threads(1)
     tqdm.set_lock(threading.RLock())  # its default is a semaphore, which a process that is ended leaves behind
     try:
-        data = trial.data(settings, data_dir).to(device)
+        data = trial.fashion_data(settings, data_dir).to(device)
         while True:
             pipe.send(("free", None))
             configuration = pipe.recv()
             try:
-                for row in trial.learn(configuration, settings, data, folder):
+                for row in trial.train(configuration, settings, data, folder):
                     pipe.send(("row", row))
                     if not pipe.recv():
                         break
@@ -93,7 +93,7 @@ def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder
         pipe.send(("broken", errors.disk_trouble(failure)))
 
 
-def run(book: Ledger, count: int, *task) -> Iterator[tuple[dict | None, list[FrozenTrial]]]:
+def run_workers(book: Study, count: int, *task) -> Iterator[tuple[dict | None, list[FrozenTrial]]]:
     """Let `count` workers do what is left of the study, other machines' share excepted.
 
     Yields:
@@ -102,7 +102,7 @@ def run(book: Ledger, count: int, *task) -> Iterator[tuple[dict | None, list[Fro
     Raises:
         Failure: a worker cannot do its work, whatever the configuration.
     """
-    jobs = sum(any(map(study.is_open, members)) for members in book.families())
+    jobs = sum(any(map(study.is_unfinished, members)) for members in book.families())
     workers = [Worker(*task) for _ in range(min(count, jobs))]
     deaths: dict[str, int] = {}
     beaten = time.monotonic()
@@ -113,11 +113,11 @@ def run(book: Ledger, count: int, *task) -> Iterator[tuple[dict | None, list[Fro
                     worker.give(job)
             busy = {worker.pipe: worker for worker in workers if not worker.is_free}
             if not busy:
-                if not any(map(study.is_open, book.trials())):
+                if not any(map(study.is_unfinished, book.trials())):
                     return
-                time.sleep(claims.BEAT)  # what is left is at work elsewhere
+                time.sleep(leases.HEARTBEAT_SECONDS)  # what is left is at work elsewhere
                 continue
-            for pipe in connection.wait(list(busy), timeout=claims.BEAT):
+            for pipe in connection.wait(list(busy), timeout=leases.HEARTBEAT_SECONDS):
                 worker = busy[pipe]
                 kind, content = worker.listen()
                 if kind == "row":
@@ -139,15 +139,15 @@ def run(book: Ledger, count: int, *task) -> Iterator[tuple[dict | None, list[Fro
                     deaths[what] = deaths.get(what, 0) + 1
                     workers[workers.index(worker)] = worker = Worker(*task)
                     worker.job = job
-                    if deaths[what] < DEATHS:
+                    if deaths[what] < MAX_WORKER_DEATHS:
                         tqdm.write(f"a worker died (exit code {content}): another goes on with {what}")
                         continue
-                    reason = f"its worker died {DEATHS} times (exit code {content}): too little memory?"
+                    reason = f"its worker died {MAX_WORKER_DEATHS} times (exit code {content}): too little memory?"
                     if job is None:
                         raise Failure(f"{reason} use fewer --workers")
                     yield None, book.fail(job, reason)
                     worker.job = None
-            if time.monotonic() - beaten > claims.BEAT:
+            if time.monotonic() - beaten > leases.HEARTBEAT_SECONDS:
                 book.beat()
                 beaten = time.monotonic()
     finally:

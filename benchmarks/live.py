@@ -3,7 +3,7 @@
     python -m benchmarks.live digits FOLDER     drawn digits, and real ones from a folder of labelled pictures
     python -m benchmarks.live greek FOLDER      Greek letters likewise, by each network that is there
     python -m benchmarks.live speed             milliseconds a frame, beside the report's way; memory
-    python -m benchmarks.live picture           docs/live.gif
+    python -m benchmarks.live picture           docs/images/live.gif
 
 Frames are made one by one, 1280x720, 30 a second, and go the program's own way: `live.Live.step`. A page comes into
 the box, rests in the hand for 1.5 seconds (it trembles, is turned by up to 10 degrees, seen at an angle, in drifting
@@ -174,7 +174,7 @@ def picture(config: live_detect.Config) -> None:
                 shown.append(Image.fromarray(small))
     palette = shown[8].quantize(32)  # of a frame with an answer
     shown = [small.quantize(palette=palette, dither=Image.Dither.NONE) for small in shown]
-    with files.atomic_write(Path("docs/live.gif")) as file:
+    with files.atomic_write(Path("docs/images/live.gif")) as file:
         shown[0].save(file, save_all=True, append_images=shown[1:], duration=200, loop=0)
 
 

@@ -222,7 +222,7 @@ def test_what_the_rubber_changes_against_a_plain_loop(finished, metrics, model, 
                 right = model(rubbed).argmax(1) == test_split.labels[i]
                 counts[kind].append(not right.all() if kind else right.any())
     assert metrics["spoiled"] == sum(counts[True]) and metrics["mended"] == sum(counts[False])
-    assert f"mends {metrics['mended']} of the worst {len(counts[False])} wrong" in finished[1].stdout
+    assert f"corrects {metrics['mended']} of the worst {len(counts[False])} wrong" in finished[1].stdout
 
 
 def test_the_share_of_the_two_directions(finished, metrics, model, test_split):

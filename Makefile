@@ -26,18 +26,20 @@ train: .venv/installed  ## install what is needed, train the digit network, list
 test: .venv/installed-dev  ## install what is needed, run the whole test suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/mypy
+	$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
 
-check: .venv/installed-dev  ## lint, format, fast tests: under a minute once installed
+check: .venv/installed-dev  ## lint, format, types, fast tests: a minute once installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/mypy
+	$(BIN)/pytest -n auto --maxprocesses 4 -m "not slow" $(ARGS)
 
-format: .venv/installed-dev  ## lay out the code and mend what lint can mend
+format: .venv/installed-dev  ## format the code and fix what the linter can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed-dev  ## measure what README says of digits: half an hour on two cores
+bench: .venv/installed-dev  ## measure what docs/mnist.md says: half an hour on two cores
 	$(BIN)/python -m benchmarks.quick
 	$(BIN)/python -m benchmarks.best
 	$(BIN)/python -m benchmarks.best classic
@@ -49,7 +51,7 @@ crash: .venv/installed-dev  ## kill the scripts 1,000 times, feed them 100,000 b
 	$(BIN)/python -m benchmarks.robustness.kills
 	$(BIN)/python -m benchmarks.robustness.mutants
 
-bench-search: .venv/installed-dev  ## measure what README claims of the search: hours
+bench-search: .venv/installed-dev  ## measure what docs/fashion_search.md says: hours
 	$(BIN)/python -m benchmarks.textbook
 	$(BIN)/python -m benchmarks.precision
 	$(BIN)/python -m benchmarks.bookkeeping
@@ -57,4 +59,4 @@ bench-search: .venv/installed-dev  ## measure what README claims of the search: 
 	$(BIN)/python -m benchmarks.cheap
 
 clean:  ## remove the virtual environment and what scripts wrote
-	rm -rf .venv .pytest_cache .ruff_cache outputs/*/
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache outputs/*/

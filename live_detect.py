@@ -94,14 +94,14 @@ def find_networks(config: Config) -> dict[str, dict[str, torch.nn.Module]]:
     Raises:
         Failure: a file holds another network than it should, or is damaged.
     """
-    found = {"digits": {}, "greek": {}}
-    for mode, made, path, *kind in (
+    found: dict[str, dict[str, torch.nn.Module]] = {"digits": {}, "greek": {}}
+    for mode, made, path, network, made_by, class_names in (
         ("digits", "trained", config.digits, models.MnistNet, "train_mnist.py", models.DIGITS),
-        ("greek", "transferred", config.transfer, models.MnistNet, "transfer_greek.py"),
-        ("greek", "from scratch", config.scratch, models.GreekNet, "greek_from_scratch.py"),
+        ("greek", "transferred", config.transfer, models.MnistNet, "transfer_greek.py", None),
+        ("greek", "from scratch", config.scratch, models.GreekNet, "greek_from_scratch.py", None),
     ):
         if path.is_file():
-            found[mode][made] = checkpoints.load(path, *kind)
+            found[mode][made] = checkpoints.load(path, network, made_by, class_names)
     return {mode: known for mode, known in found.items() if known}
 
 

@@ -4,6 +4,7 @@ A file opens with `weights_only=True`, so that one from a stranger cannot run co
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ class MnistNet(nn.Module):
     def __init__(self, class_names: Sequence[str] = DIGITS, dropout: float = 0.2):
         """dropout: the share of conv2's outputs set to zero while training."""
         super().__init__()
-        self.settings = {"class_names": list(class_names), "dropout": dropout}
+        self.settings: dict[str, Any] = {"class_names": list(class_names), "dropout": dropout}
         self.conv1 = nn.Conv2d(1, 10, kernel_size=5)
         self.conv2 = nn.Conv2d(10, 20, kernel_size=5)
         self.dropout = nn.Dropout(dropout)
@@ -51,7 +52,7 @@ class GreekNet(nn.Module):
     def __init__(self, class_names: Sequence[str], dropout: float = 0.0):
         """dropout: the share of fc1's outputs set to zero while training."""
         super().__init__()
-        self.settings = {"class_names": list(class_names), "dropout": dropout}
+        self.settings: dict[str, Any] = {"class_names": list(class_names), "dropout": dropout}
         self.conv1 = nn.Conv2d(1, 10, kernel_size=3, padding=1)
         self.conv2 = nn.Conv2d(10, 20, kernel_size=3, padding=1)
         self.conv3 = nn.Conv2d(20, 40, kernel_size=3, padding=1)
@@ -94,7 +95,8 @@ class FashionNet(nn.Module):
             dropout: the share of the last convolution's pooled outputs set to zero while training.
         """
         super().__init__()
-        self.settings = {"class_names": list(class_names), "conv_layers": conv_layers, "linear_layers": linear_layers}
+        self.settings: dict[str, Any] = {"class_names": list(class_names)}
+        self.settings |= {"conv_layers": conv_layers, "linear_layers": linear_layers}
         self.settings |= {"hidden_units": hidden_units, "dropout": dropout}
         widths = [1, *(32 * (i + 1) for i in range(conv_layers))]
         for i in range(conv_layers):

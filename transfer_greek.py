@@ -96,17 +96,18 @@ def main(config: Config) -> dict:
     # The letters to learn, and others to be tested on.
     name = source.describe(config.drawn)
     if config.skip_training:
-        valid = letters.synthetic_test(source, config.seed, config.wear)
+        instead = letters.synthetic_test(source, config.seed, config.wear)
     else:
         train, valid = letters.training_mixture(source, config, config.seed, with_outliers=config.decline > 0)
+        instead = valid
         print(f"{name}: {letters.describe(train, source.names)} to learn from")
         picture = plots.examples(train.images, train.labels, source.names, 50, f"To learn from: {name}")
         plots.save(picture, folder / "training.png")
-    test = letter_test.read(config.handwritten, Config.handwritten, source, valid)
+    test = letter_test.read(config.handwritten, Config.handwritten, source, instead)
 
     # Train; the epoch of least validation loss is kept in model.pt.
     if not config.skip_training:
-        run = TrainingRun(config, model.to(device), Data(name, train, valid, test.split).to(device), folder)
+        run = TrainingRun(config, model.to(device), Data(name, train, valid, test.split or valid).to(device), folder)
         for epoch in run:
             print(f"{name}, epoch {epoch.number}/{config.epochs}: {epoch}")
         metrics = run.finish()

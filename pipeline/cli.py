@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline.errors import Failure, WrongUsage, disk_trouble
 
@@ -36,7 +36,7 @@ def option(
         affects_result: whether another value gives another network or table; what a stopped run is resumed from, a
             study and a cached training must have been made with the same values of these.
     """
-    metadata = {"help": help, "choices": choices, "range": (least, most), "alias": alias}
+    metadata: dict[str, Any] = {"help": help, "choices": choices, "range": (least, most), "alias": alias}
     metadata["affects_result"] = affects_result
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -72,12 +72,14 @@ def configure(config: type, presets: Mapping[str, Any], **given: Any) -> Any:
     return config(**{**defaults, **(dataclasses.asdict(preset) if preset else {}), **given})
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _leave(f"error: {message} (--help lists the flags)", 2)
+
+
 def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -> Any:
     """The command line as a `config`: one flag per field, hyphens for underscores."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.error = lambda message: _leave(f"error: {message} (--help lists the flags)", 2)
+    parser = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     shown = configure(config, presets)
     fields = {field.name: field for field in dataclasses.fields(config)}
     for name, field in fields.items():
@@ -91,7 +93,7 @@ def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -
             type=_path if field.type is Path else field.type,
             choices=field.metadata["choices"] or None,
             default=argparse.SUPPRESS,
-            metavar=None if field.metadata["choices"] else field.type.__name__.upper(),
+            metavar=None if field.metadata["choices"] else _type(field).__name__.upper(),
             help=f"{help} (default: {getattr(shown, name)})",
         )
     parser.add_argument(
@@ -132,11 +134,16 @@ def read_config(file: Path, fields: Mapping[str, dataclasses.Field]) -> dict[str
         if value == field.default or is_number or (field.type is Path and value is None):
             continue
         if type(value) is not (str if field.type is Path else field.type):
-            raise Failure(f"{file}: {name} must be {field.type.__name__}, not {value!r}")
+            raise Failure(f"{file}: {name} must be {_type(field).__name__}, not {value!r}")
         if field.metadata["choices"] and value not in field.metadata["choices"]:
             raise Failure(f"{file}: {name} must be one of {', '.join(field.metadata['choices'])}, not {value!r}")
-        settings[name] = field.type(value)
+        settings[name] = _type(field)(value)
     return settings
+
+
+def _type(field: dataclasses.Field) -> type:
+    assert isinstance(field.type, type), "a flag's annotation is int, float, str, bool or Path"
+    return field.type
 
 
 def _path(text: str) -> Path:
@@ -152,7 +159,7 @@ def _range(least: float, most: float) -> str:
 
 def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any]) -> None:
     """Run a script: the command line to `main`, what can be expected to go wrong to one line and a status."""
-    settings = parse(config, presets, sys.modules[main.__module__].__doc__, sys.argv[1:])
+    settings = parse(config, presets, sys.modules[main.__module__].__doc__ or "", sys.argv[1:])
     try:
         main(settings)
     except KeyboardInterrupt:
@@ -177,7 +184,7 @@ def _next_step(settings: Any) -> str:
     return f"; this {what}:  " + shlex.join([sys.executable, *arguments, *end])
 
 
-def _leave(line: str, status: int) -> None:
+def _leave(line: str, status: int) -> NoReturn:
     print(line, file=sys.stderr)
     sys.exit(status)
 

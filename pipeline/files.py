@@ -36,7 +36,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a dataclass or a mapping as JSON, paths as text."""
-    content = dataclasses.asdict(content) if dataclasses.is_dataclass(content) else content
+    if dataclasses.is_dataclass(content) and not isinstance(content, type):
+        content = dataclasses.asdict(content)
     with atomic_write(path) as file:
         file.write_text(json.dumps(content, indent=2, default=str) + "\n")
 

@@ -60,7 +60,7 @@ def run(warm, reference, tmp_path):
 def is_told(outcome: Outcome, status: int, *words: str) -> None:
     """One line on standard error that holds the words, and the status."""
     lines = outcome.error.strip().splitlines()
-    assert len(lines) == 1 and outcome.status == status, outcome
+    assert len(lines) == 1 and outcome.status == status, outcome.error
     assert "Traceback" not in outcome.printed and all(word in lines[0] for word in words), outcome
 
 

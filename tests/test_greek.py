@@ -17,7 +17,7 @@ import transfer_greek
 from benchmarks.results import interval
 from benchmarks.simulation import photographs
 from pipeline import checkpoints, cli, plots
-from pipeline.datasets import degradation, letters, outliers, synthetic
+from pipeline.datasets import datasets, degradation, letters, outliers, synthetic
 from pipeline.datasets.handwriting_folder import read_folder
 from pipeline.datasets.stroke_templates import GREEK, TEMPLATES
 from pipeline.evaluation import classification_report, handwriting_figure
@@ -64,7 +64,7 @@ def here(monkeypatch, capsys, real, digits):
 
     def launch(script: str, *arguments: str, drawing: bool = False) -> tuple[int, str, str]:
         if not drawing:  # it takes most of the time
-            for name in ("pictures", "network", "confusion", "losses", "accuracies", "save"):
+            for name in ("image_grid", "network_diagram", "confusion", "losses", "accuracies", "save"):
                 monkeypatch.setattr(plots, name, lambda *_: None)
             monkeypatch.setattr(handwriting_figure, "handwriting", lambda *_: None)
         module = SCRIPTS[script]
@@ -336,7 +336,7 @@ def test_a_few_drawn_letters_teach_to_read_the_samples():
     test = letters.as_split([s.picture for s in known], [s.label for s in known], source.names)
     assert evaluate(last.model, test)[1] > 85
     others = synthetic.draw_characters(["5", "psi", "F", "W"] * 50, 1)
-    taken = predict(last.model, letters.normalise(others)).amax(1).exp() > 0.9
+    taken = predict(last.model, datasets.normalize(others)).amax(1).exp() > 0.9
     assert taken.float().mean() < 0.35, "what is no such letter is unclear"
 
 

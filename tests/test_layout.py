@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -70,4 +71,12 @@ def test_the_root_holds_what_the_user_asked_for():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     entries = {line.split("/")[0] for line in tracked.splitlines()}
     assert {entry.removesuffix(".py") for entry in entries if entry.endswith(".py")} == {"models", *SCRIPTS}
-    assert len(entries) <= 22
+    assert len([entry for entry in entries if not entry.startswith(".")]) <= 22
+
+
+def test_requirements_are_those_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = {name: (ROOT / name).read_text().split() for name in ("requirements.txt", "requirements-dev.txt")}
+    assert lines["requirements.txt"] == project["dependencies"]
+    extras = project["optional-dependencies"]
+    assert {*extras["postgres"], *extras["heif"], *extras["dashboard"]} <= set(lines["requirements-dev.txt"])

@@ -214,7 +214,7 @@ def test_without_a_camera(config, monkeypatch):
 def test_a_camera_lost_on_the_way_leaves_the_table_whole(config, monkeypatch, tmp_path, capsys):
     left = [Fake(5)]
     monkeypatch.setattr(frame_sources, "capture", lambda source, backend: left.pop() if left else Fake(opens=False))
-    for name, seconds in (("SILENT", 0.1), ("PATIENCE", 0.6), ("RETRY", 0.05)):
+    for name, seconds in (("SILENCE_SECONDS", 0.1), ("RECONNECT_SECONDS", 0.6), ("RETRY_SECONDS", 0.05)):
         monkeypatch.setattr(frame_sources, name, seconds)
     with pytest.raises(Failure, match="was lost and did not come back"):
         live_detect.main(config())

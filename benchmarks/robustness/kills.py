@@ -9,6 +9,7 @@ worker, and its pictures are blank. Writes benchmarks/results/kills.json.
 """
 
 import builtins
+import codecs
 import contextlib
 import functools
 import hashlib
@@ -40,7 +41,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks import results
-from pipeline import checkpoints, files, plots, runtime
+from pipeline import checkpoints, files, plots
 from pipeline.datasets import datasets, letters
 from pipeline.interpretability import figures
 from pipeline.tuning import charts, leases
@@ -136,6 +137,7 @@ def run(
     sys.stdout.reconfigure(line_buffering=True)
     sys.argv = [script, *arguments]
     if user is not None:
+        codecs.lookup("ascii")  # the library itself may be closed to this user
         os.setuid(user)
     seeded = torch.manual_seed
     torch.manual_seed = lambda seed: (print(f"seed {seed}"), seeded(seed))[1]  # fit does so as each epoch begins
@@ -169,8 +171,6 @@ def fork_workers() -> None:
     def give_up() -> None:
         for end in ends:
             end.close()
-        for handle in runtime._locks.values():
-            os.close(handle)
 
     context.Pipe = pipe
     multiprocessing.get_context = lambda _: context

@@ -19,7 +19,7 @@ BEND_COSINES = 5  # cosines along each side that the bending is made of
 
 @cache
 def _basis(device: torch.device) -> torch.Tensor:
-    """(3 + BEND_COSINES^2, 784): the basis of a sampling grid: x, y and 1 for its affine part, then products of cosines."""
+    """(3 + BEND_COSINES^2, 784): the basis of a sampling grid: x, y, 1 (affine), then products of cosines."""
     at = (torch.arange(IMAGE_SIZE, device=device) + 0.5) / IMAGE_SIZE  # pixel centres, 0 to 1
     y, x = torch.meshgrid(2 * at - 1, 2 * at - 1, indexing="ij")
     cosines = torch.cos(math.pi * torch.arange(BEND_COSINES, device=device)[:, None] * at)  # (BEND_COSINES, 28)

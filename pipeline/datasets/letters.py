@@ -51,7 +51,7 @@ class Source:
         return not TEMPLATES.keys().isdisjoint(self.names)
 
     def describe(self, drawn: int) -> str:
-        """The name of the letters in prints, titles and metrics.json, `drawn` per class joined to those of the folder."""
+        """Name the letters for prints, titles and metrics.json, with `drawn` synthetic ones per class."""
         given = f"{len(self.labels)} given letters" if self.labels else ""
         synthetic = self.drawable and (drawn or set(self.names) > set(self.labels))
         return " and ".join(filter(None, [given, "synthetic letters" if synthetic else ""]))
@@ -88,7 +88,7 @@ def find_source(folder: Path | None, data_dir: Path, every: bool) -> Source:
         raise Failure(
             f"to tell letters apart takes two and more, {folder} has {len(names)}: give a folder of pictures for each"
         )
-    return Source(names, np.stack([s.picture for s in samples]), [s.label for s in samples])
+    return Source(names, np.stack([s.picture for s in samples]), [str(s.label) for s in samples])
 
 
 def _read_class(path: Path, names: list[str]) -> list[Sample]:

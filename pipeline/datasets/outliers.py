@@ -42,7 +42,7 @@ ROTATIONS = {"l": np.rot90, "r": lambda picture: np.rot90(picture, 3), "m": np.f
 
 def scribbles(count: int, rng: np.random.Generator) -> np.ndarray:
     """One to five strokes through points anywhere: (count, 28, 28) uint8, as all of these."""
-    pictures = []
+    pictures: list[np.ndarray] = []
     while len(pictures) < count:
         parts = 1 + rng.binomial(4, 0.35)
         # one short stroke alone could be a 1 or a 7
@@ -57,7 +57,7 @@ def scribbles(count: int, rng: np.random.Generator) -> np.ndarray:
 
 def signs(count: int, rng: np.random.Generator) -> np.ndarray:
     """Three to five short strokes, most of them level or upright, as the characters of many scripts are built."""
-    pictures = []
+    pictures: list[np.ndarray] = []
     while len(pictures) < count:
         parts = []
         for _ in range(rng.integers(3, 6)):
@@ -109,7 +109,7 @@ def rotated_characters(characters: np.ndarray, labels: np.ndarray, count: int, r
 
 def character_pairs(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Two characters in one box, side by side or over each other."""
-    pictures = []
+    pictures: list[np.ndarray] = []
     for two in characters[rng.integers(len(characters), size=(count, 2))]:
         first, second = (digit[np.ix_(digit.any(1), digit.any(0))] for digit in two)
         beside = rng.random() < 0.6
@@ -127,7 +127,7 @@ def character_pairs(characters: np.ndarray, labels: np.ndarray, count: int, rng:
 
 def blended_characters(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Quarters of four characters, or halves of two, the second mirrored."""
-    pictures = []
+    pictures: list[np.ndarray] = []
     for a, b, c, d in characters[rng.integers(len(characters), size=(count, 4))]:
         y, x = rng.integers(10, 19, 2)
         kind = rng.integers(4)

@@ -49,7 +49,7 @@ def write_glyph(way: str, count: int, rng: np.random.Generator, tremor: float = 
     def vary(spread: float, *shape: int) -> np.ndarray:
         return spread * rng.standard_normal((count, *shape))
 
-    strokes = [np.array([[int(x), int(y)] for x, y in stroke.split()]) for stroke in way.split("/")]
+    strokes = [np.array([[int(digit) for digit in point] for point in stroke.split()]) for stroke in way.split("/")]
     corners = np.concatenate(strokes)
     middle = (corners.min(0) + corners.max(0)) / 2
     trembling, haste = tremor * np.exp(vary(0.4, 1, 1)), 0.3 * rng.random((count, 1, 1))

@@ -67,7 +67,7 @@ def _find(path: Path, default: Path, source: Source, valid: Split | None) -> Let
     if not known:
         print(f"{path} has no letter of a class" + ("" if valid is None else f": the test is on {instead}"))
         return LetterTest(instead, samples, faults, valid)
-    split = letters.as_split([sample.picture for sample in known], [sample.label for sample in known], names)
+    split = letters.as_split([sample.picture for sample in known], [str(sample.label) for sample in known], names)
     drawn = all(sample.file.stem.startswith("drawn_") for sample in known)  # the samples that come with the project
     return LetterTest(f"{'synthetic ' if drawn else ''}letters of {path}", samples, faults, split)
 

@@ -89,7 +89,8 @@ class Survey:
 def survey(stages: Stages, split: Split) -> Survey:
     """Follow all pictures through the network once."""
     outputs, hidden = [], []
-    peaks, places = ({name: [] for name in stages.convolutions} for _ in range(2))
+    peaks: dict[str, list] = {name: [] for name in stages.convolutions}
+    places: dict[str, list] = {name: [] for name in stages.convolutions}
     for batch in split.images.split(EXAMINATION_BATCH_SIZE):
         values = stages.values(batch)
         outputs.append(values[stages.end].cpu())

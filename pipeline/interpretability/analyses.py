@@ -127,7 +127,8 @@ def standard_filters(subject: Subject, add: AddFigure) -> dict:
         above = (own > high).sum().item()
         finding += (
             f"\nBy chance, {RANDOM_FILTER_SETS:,} sets of {count} {name}: {means.mean():.2f} ± {means.std():.2f}, "
-            f"the best set {means.max():.2f}. 95 % of these filters lie below {high:.2f}, and {count - above} of the learned ones."
+            f"the best set {means.max():.2f}. 95 % of these filters lie below {high:.2f}, and {count - above} of the "
+            "learned ones."
         )
         metrics |= {f"match_{key}": means.mean(), f"match_{key}_deviation": means.std(), f"above_{key}": above}
     title = f"{subject.network}: the filters of {subject.first}, and the standard filter each resembles most"
@@ -229,7 +230,9 @@ def channel_ablation(subject: Subject, add: AddFigure) -> dict:
 )
 def occlusion(subject: Subject, add: AddFigure) -> dict:
     """What a rubber changes, for right answers and for wrong ones."""
-    seen, groups, changed = subject.seen, {}, {}
+    seen = subject.seen
+    groups: dict[str, list] = {}
+    changed: dict[str, int] = {}
     for kind, pictures in (("right", seen.right[:OCCLUDED_ANSWERS]), ("wrong", seen.wrong[:OCCLUDED_ANSWERS])):
         changed[kind] = 0
         group = groups[f"{kind} answers"] = []

@@ -17,7 +17,7 @@ OCCLUSION_SIZE_PX = 5  # pixels, the side of the square that occlusion rubs out
 def accuracy_without_channels(stages: Stages, layer: str, split: Split) -> np.ndarray:
     """Accuracy in percent when one channel of a convolution is held at zero, for each of its channels."""
     stage = f"after {layer}"
-    right = 0
+    right = torch.zeros((), dtype=torch.int64, device=split.labels.device)
     for images, labels in zip(
         split.images.split(EXAMINATION_BATCH_SIZE), split.labels.split(EXAMINATION_BATCH_SIZE), strict=True
     ):

@@ -34,7 +34,7 @@ class Report:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._sections = []
+        self._sections: list[str] = []
 
     def add(self, name: str, title: str, reading: str, figure: Figure, finding: str, table: str = "") -> None:
         """Save the figure as `<name>.png` and print what was found.

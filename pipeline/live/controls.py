@@ -168,6 +168,7 @@ class Controls:
             self._typed = typed
 
     def _file(self, label: str, now: float) -> None:
+        assert self._filing is not None
         folder = self._handwritten / self.mode / label
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Frame:
     picture: np.ndarray  # (H, W, 3) uint8 blue, green, red
     number: int  # from 0; the same for as long as one picture of a folder is shown
     time: float  # seconds since the first frame
-    arrived: float = field(default_factory=time.monotonic)
+    arrived: float = field(default_factory=time.monotonic)  # type: ignore[attr-defined]
     name: str = ""  # of the file, where it is a picture's
 
 
@@ -117,7 +117,7 @@ class Folder:
         frame, self._next = self._next, next(self._frames, None)
         return frame
 
-    def _show(self, files: list[Path]) -> Iterator[Frame]:
+    def _show(self, files: list[Path]) -> Generator[Frame]:
         count = 0
         for number, file in enumerate(files):
             try:
@@ -143,8 +143,8 @@ class Camera:
         """Opened here, in the main thread, because only there macOS asks for the permission."""
         self._source = source
         self._capture = open_camera(source)
-        there, picture = _first_frame(self._capture) if self._capture else (False, None)
-        if not there:
+        picture = _first_frame(self._capture) if self._capture else None
+        if picture is None:
             raise no_camera(source, "try another number (--list-cameras), ")
         self._begin = self._heard = time.monotonic()
         self._number = 0
@@ -225,15 +225,15 @@ def open_camera(source: int | str) -> cv2.VideoCapture | None:
     return None
 
 
-def _first_frame(opened: cv2.VideoCapture) -> tuple[bool, np.ndarray | None]:
-    """Some cameras need a few tries to wake up."""
+def _first_frame(opened: cv2.VideoCapture) -> np.ndarray | None:
+    """The first frame of a camera, some of which need a few tries to wake up; None, and it is closed, if none comes."""
     for _ in range(5):
         there, picture = opened.read()
         if there:
-            return there, picture
+            return picture
         time.sleep(0.1)
     opened.release()
-    return False, None
+    return None
 
 
 def list_cameras() -> list[str]:
@@ -247,8 +247,8 @@ def list_cameras() -> list[str]:
         if platform.system() == "Linux" and not Path(f"/dev/video{number}").exists():
             continue  # to try would take a second each
         opened = open_camera(number)
-        there, picture = _first_frame(opened) if opened else (False, None)
-        if there:
+        picture = _first_frame(opened) if opened else None
+        if opened and picture is not None:
             opened.release()
             told = Path(f"/sys/class/video4linux/video{number}/name")
             name = told.read_text().strip() if told.is_file() else f"camera {number}"

@@ -61,7 +61,7 @@ class SmoothedReader:
 
     def __init__(self, model: nn.Module):
         self.model = model.eval()
-        self.said = deque()  # (seconds, degrees, log-probabilities (classes,)) of the frames of a moment
+        self.said: deque = deque()  # (seconds, degrees, log-probabilities (classes,)) of the frames of a moment
         self.since = 0.0  # seconds, when what is in the box came to lie still
         self.label = ""
         self.thumb = None  # (H, W) float32, the last frame reduced
@@ -99,8 +99,8 @@ class SmoothedReader:
         if inside and (len(self.said) >= MIN_FRAMES or time - self.since >= SMOOTHING_SECONDS):
             sure = confidence > (EXIT_CONFIDENCE if name == self.label else MIN_CONFIDENCE)
             self.label = name if sure else UNCLEAR
-        box = tuple(round(length * len(crop) / side) for length in character.box)
-        return Reading(character.image, box, self.label, confidence, likeliest)
+        x, y, width, height = (round(length * len(crop) / side) for length in character.box)
+        return Reading(character.image, (x, y, width, height), self.label, confidence, likeliest)
 
     def forget(self) -> Reading:
         """There is nothing to read for now, and what was is over."""

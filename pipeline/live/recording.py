@@ -19,7 +19,7 @@ class Recording:
 
     def __init__(self, path: Path, rate: float):
         self._path, self._rate = path, rate
-        self._writer = None
+        self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._written = 0
 

@@ -31,11 +31,12 @@ class Session:
         self.keys, self.mirror = keys, mirror
         self.steady = SmoothedReader(keys.model)
         self.frames = 0
-        self.crop = None  # (S, S, 3) uint8, what was in the box
+        self.crop = np.zeros((0, 0, 3), np.uint8)  # (S, S, 3), what was in the box; none before the first frame
         self.milliseconds = 0.0  # that the last frame took
-        self._arrived = deque(maxlen=FPS_WINDOW_FRAMES)
+        self._arrived: deque[float] = deque(maxlen=FPS_WINDOW_FRAMES)
         self._rate = ""
-        self._trouble, self._black_since = "", None
+        self._trouble = ""
+        self._black_since: float | None = None  # seconds
 
     def step(self, frame: Frame, trouble: str = "") -> tuple[np.ndarray, Reading]:
         """What to show for a frame, (H, W, 3) uint8, and what was read in its box.

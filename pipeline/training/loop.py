@@ -183,5 +183,5 @@ def has_bfloat16(device: torch.device) -> bool:
     """Does the device multiply bfloat16 in hardware? Elsewhere it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # which torch 2.11 has not
-    return device.type == "cpu" and capabilities().get("avx512_bf16", False)
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # which torch 2.11 has not
+    return device.type == "cpu" and capabilities.get("avx512_bf16", False)

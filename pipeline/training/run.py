@@ -62,8 +62,8 @@ class TrainingRun:
         self.checkpoint = folder / "checkpoint.pt"
         if not config.resume:
             self.checkpoint.unlink(missing_ok=True)  # another run's, which --resume would take for this one's
-        fresh = {"state": None, "best": None, "history": [], "losses": []}
-        self.progress = checkpoints.load_checkpoint(self.checkpoint, config, data.name) or fresh
+        fresh: dict[str, Any] = {"state": None, "best": None, "history": [], "losses": []}
+        self.progress: dict[str, Any] = checkpoints.load_checkpoint(self.checkpoint, config, data.name) or fresh
         if self.progress.keys() != fresh.keys():
             raise Failure(f"{self.checkpoint} is another version's: run without --resume")
         self.untrained_loss = evaluate(model, data.test).loss
@@ -80,7 +80,7 @@ class TrainingRun:
             least = min((row["valid_smoothed_loss"] for row in progress["history"]), default=math.inf)
             if valid.smoothed_loss < least:
                 progress["best"] = checkpoints.pack(epoch.model)
-            row = {"epoch": epoch.number, "examples": epoch.examples}
+            row: dict[str, float] = {"epoch": epoch.number, "examples": epoch.examples}
             row |= {"train_loss": epoch.loss, "train_accuracy": epoch.accuracy}
             row |= {"valid_loss": valid.loss, "valid_accuracy": valid.accuracy}
             row |= {"valid_smoothed_loss": valid.smoothed_loss}

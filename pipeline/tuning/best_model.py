@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from optuna.trial import FrozenTrial
@@ -42,13 +43,13 @@ def prepare(
         best: the study's name and the trial whose shape is taken; None if nothing was searched.
         data: on the device to learn on.
     """
-    shape = {"conv_layers": 3, "linear_layers": 2, "hidden_units": 128}
+    shape: dict[str, Any] = {"conv_layers": 3, "linear_layers": 2, "hidden_units": 128}
     source = "the default shape, since no search has a complete trial"
     if best is not None:
         study, trial = best
         shape = {name: trial.params[name] for name in shape}
         source = f"the shape of trial {trial.number} of study {study}, {trial.value:.2f} % on validation"
-    common = {field.name: getattr(config, field.name) for field in fields(cli.Common)}
+    common: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(cli.Common)}
     settings = BestModelSettings(**common, **asdict(replace(BEST_RECIPE, precision=precision)), **shape)
     try:
         stopped = checkpoints.load_checkpoint(folder / "checkpoint.pt", settings, data.name)

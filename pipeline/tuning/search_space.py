@@ -98,7 +98,7 @@ def plan(settings: Settings, trials: int) -> list[Configuration | None]:
     """
     if settings.sampler == "tpe":
         return [None] * trials
-    combinations = grid(settings)
+    combinations: list[Configuration | None] = [*grid(settings)]
     if settings.sampler == "random":
         random.Random(settings.seed).shuffle(combinations)
         return combinations[:trials]

@@ -5,11 +5,12 @@ is run twice, and none is lost when a machine is.
 """
 
 import contextlib
+import functools
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import optuna
 import pandas as pd
@@ -90,7 +91,7 @@ class Study:
 
     def families(self) -> list[list[FrozenTrial]]:
         """The trials, together those that one run answers for."""
-        groups = {}
+        groups: dict[Any, list[FrozenTrial]] = {}
         for trial in self.trials():
             planned = self.plan[trial.number]
             key = trial.number if planned is None else search_space.family(planned, self.settings)
@@ -200,7 +201,7 @@ class Study:
         """Do it to each trial of the job; give back those that it ended, and the lease when none is left."""
         ended = []
         for number in list(job.trials):
-            trial = self._patiently(lambda number=number: action(number))
+            trial = self._patiently(functools.partial(action, number))
             if trial is not None:
                 ended.append(trial)
                 del job.trials[number]

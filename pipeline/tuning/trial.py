@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -85,7 +86,8 @@ def train(configuration: Configuration, settings: Settings, data: Data, folder: 
     torch.manual_seed(settings.seed)
     before, start = rows[-1]["seconds"] if rows else 0.0, time.perf_counter()
     for epoch in loop.fit(build_network(configuration), data.train, asked, settings.seed, state, quiet=True):
-        row = {"epoch": epoch.number, "valid_accuracy": metrics.evaluate(epoch.model, data.valid).accuracy}
+        row: dict[str, Any] = {"epoch": epoch.number}
+        row["valid_accuracy"] = metrics.evaluate(epoch.model, data.valid).accuracy
         may_end = epoch.number % EPOCH_STEP == 0
         row["test_accuracy"] = metrics.evaluate(epoch.model, data.test).accuracy if may_end else None
         before = row["seconds"] = before + time.perf_counter() - start
@@ -116,8 +118,11 @@ def estimate(settings: Settings, trials: int, data: Data) -> tuple[int, int, flo
 
     Where the sampler is to choose, the first configurations of the random order stand for what it will.
     """
-    chosen = [one for one in plan(settings, trials) if one] or plan(replace(settings, sampler="random"), trials)
-    longest, measured, total = {}, {}, 0.0
+    chosen = [one for one in plan(settings, trials) if one]
+    chosen = chosen or [one for one in plan(replace(settings, sampler="random"), trials) if one]
+    longest: dict[tuple, Configuration] = {}
+    measured: dict[tuple, float] = {}
+    total = 0.0
     for one in chosen:
         key = family(one, settings)
         longest[key] = max(longest.get(key, one), one, key=lambda each: each["epochs"])
@@ -126,8 +131,8 @@ def estimate(settings: Settings, trials: int, data: Data) -> tuple[int, int, flo
         if shape not in measured:
             measured[shape] = seconds_per_epoch(one, settings, data)
         total += one["epochs"] * measured[shape]
-    epochs = [sum(one["epochs"] for one in group) for group in (chosen, longest.values())]
-    return *epochs, total
+    separate, together = (sum(one["epochs"] for one in group) for group in (chosen, longest.values()))
+    return separate, together, total
 
 
 def _read_cache(path: Path, made_with: dict) -> tuple[list[dict], dict | None]:

@@ -67,7 +67,7 @@ def retry(action: Callable[[], Result], url: str, seconds: float) -> Result:
         try:
             result = action()
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as failure:
-            remedy = "give sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE, with its driver installed"
+            remedy = "give sqlite:///FILE, or postgresql+psycopg://USER@HOST/DATABASE after pip install psycopg[binary]"
             raise Failure(f"cannot use --storage ({first_line(failure)}): {remedy}") from None
         except (exc.SQLAlchemyError, StorageInternalError) as failure:
             cause = failure.__cause__ if isinstance(failure, StorageInternalError) else failure

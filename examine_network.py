@@ -34,12 +34,14 @@ from pipeline.preprocessing.photo import photo_to_mnist
 
 @dataclass(frozen=True)
 class Config(cli.Common):
-    weights: Path = option(Path("outputs/train_mnist/model.pt"), "the network, as a script of this project saved it")
-    image: Path = option(None, "a picture of your own, in place of the first training picture")
-    dataset: str = option("auto", "auto draws digits where MNIST cannot be had", choices=("auto", "mnist", "synthetic"))
-    pictures: int = option(10_000, "test pictures to ask with, from the first; fewer are quicker", least=100)
-    output_dir: Path = option(Path("outputs/examine_network"), "where the files go")
-    threads: int = option(1, "CPU threads; in these many small sums more wait for one another", least=0, most=1024)
+    weights: Path = option(Path("outputs/train_mnist/model.pt"), "model.pt of a script of this project")
+    image: Path = option(None, "your own image, in place of the first training image")
+    dataset: str = option(
+        "auto", "auto: synthetic digits if MNIST is not available", choices=("auto", "mnist", "synthetic")
+    )
+    pictures: int = option(10_000, "number of test images to use; fewer are quicker", least=100)
+    output_dir: Path = option(Path("outputs/examine_network"), "output folder")
+    threads: int = option(1, "CPU threads; more than 1 is slower here", least=0, most=1024)
 
 
 def main(config: Config) -> dict:
@@ -63,7 +65,7 @@ def main(config: Config) -> dict:
     metrics |= {"device": str(device), **runtime.versions()}
     files.write_json(folder / "metrics.json", metrics)
     files.write_json(folder / "config.json", config)
-    print(f"\nEverything is in {folder}/, and on one page in {folder / 'report.html'}")
+    print(f"\nResults are in {folder}/, on one page in {folder / 'report.html'}")
     if config.show:
         plots.show()
     return metrics
@@ -77,7 +79,7 @@ def pictures_of(names: tuple[str, ...], config: Config) -> datasets.Data:
         return datasets.fashion_mnist(config.data_dir)
     if TEMPLATES.keys() >= set(names):
         return datasets.synthetic_letters(names)
-    raise errors.Failure(f"no pictures of the classes {', '.join(names)}: give --weights of another network")
+    raise errors.Failure(f"no images of the classes {', '.join(names)}: give --weights of another network")
 
 
 def prepare(config: Config, device: torch.device, folder: Path) -> Subject:

@@ -8,10 +8,10 @@
     python fashion_grid_search.py --storage postgresql+psycopg://user@host/database     on several machines at once
     python fashion_grid_search.py --champion               train the best shape found by the best recipe
 
-Stopped however, the same command goes on. Watch with: optuna-dashboard sqlite:///outputs/fashion_grid_search/study.db
+After any interruption run the same command to continue. Watch with: optuna-dashboard sqlite:///outputs/fashion_grid_search/study.db
 
 Writes to outputs/fashion_grid_search/: results.csv (a row per trial, the best on validation first), dimensions.png,
-coordinates.png, importances.png, progress.png, times.png, config.json, study.db and families/ (what goes on needs).
+coordinates.png, importances.png, progress.png, times.png, config.json, study.db and families/ (needed to continue).
 With --champion model.pt, checkpoint.pt, config.json, history.csv, losses.csv, metrics.json, losses.png,
 accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv.
 """
@@ -43,14 +43,18 @@ from pipeline.tuning.workers import available_cores, run_workers
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Settings, cli.Common):
-    preset: str = run_option("report", "flags override it; defaults shown are of report", choices=("report", "cheap"))
-    trials: int = run_option(75, "over all workers, machines and restarts; the grid sampler takes every one", least=1)
-    study: str = run_option("fashion", "the name of the study in the database")
-    storage: str = run_option("", "the database's URL; without it study.db in the output folder")
-    workers: int = run_option(0, "processes of one thread each; 0: one per core", least=0, most=1024)
-    dry_run: bool = run_option(False, "print the grid and an estimate, train nothing")
-    champion: bool = run_option(False, "train the best shape found in any study, or the default one, the best way")
-    output_dir: Path = run_option(Path("outputs/fashion_grid_search"), "where the files go")
+    preset: str = run_option(
+        "report", "settings that flags override; defaults shown are of report", choices=("report", "cheap")
+    )
+    trials: int = run_option(
+        75, "trials in all, over workers, machines and restarts; ignored by the grid sampler", least=1
+    )
+    study: str = run_option("fashion", "name of the study in the database")
+    storage: str = run_option("", "database URL; default: study.db in the output folder")
+    workers: int = run_option(0, "worker processes of one thread each; 0: one per core", least=0, most=1024)
+    dry_run: bool = run_option(False, "print the grid and an estimate of the time, train nothing")
+    champion: bool = run_option(False, "train the best architecture found, or the default one")
+    output_dir: Path = run_option(Path("outputs/fashion_grid_search"), "output folder")
 
 
 PRESETS = {
@@ -72,7 +76,7 @@ def main(config: Config) -> pd.DataFrame | dict | None:
     results = (train_best if config.champion else search)(config, settings, device, folder)
     if results is not None:
         files.write_json(folder / "config.json", config)
-        print(f"\neverything is in {folder}/")
+        print(f"\nresults are in {folder}/")
         if config.show:
             plots.show()
     return results
@@ -90,8 +94,8 @@ def train_best(config: Config, settings: Settings, device: torch.device, folder:
     mirrored = best_model.mirrored_accuracy(model, data.test)
     metrics = run.finish(mirrored_test_accuracy=mirrored)
     outputs = predict(model, data.test.images).cpu()
-    classification_report.write(outputs, data.test, model.class_names, f"test pictures of {data.name}", folder)
-    print(f"{data.name}: {metrics['test_accuracy']:.2f} % right, {mirrored:.2f} by the mean of a mirrored view too")
+    classification_report.write(outputs, data.test, model.class_names, f"test images of {data.name}", folder)
+    print(f"{data.name}: {metrics['test_accuracy']:.2f} % correct, {mirrored:.2f} % with mirrored views averaged")
     return metrics
 
 
@@ -131,9 +135,7 @@ def database(config: Config, folder: Path) -> str:
 
 def clothes(config: Config, settings: Settings) -> datasets.Data:
     data = trial_module.fashion_data(settings, config.data_dir)
-    print(
-        f"{data.name}: {len(data.train):,} to learn from, {len(data.valid):,} to rank by, {len(data.test):,} to report"
-    )
+    print(f"{data.name}: {len(data.train):,} training, {len(data.valid):,} validation, {len(data.test):,} test images")
     return data
 
 
@@ -141,7 +143,7 @@ def watch(book: Study, workers: int, config: Config, *task) -> None:
     """Run the workers under a progress bar: epochs, trials, the best so far, the time left over all trials."""
     (learned, total), open_ones = book.progress(), sum(map(study.is_unfinished, book.trials()))
     best = study.results(book.trials()).valid_acc.max() if open_ones < len(book.plan) else 0
-    print(f"{len(book.plan) - open_ones} of {len(book.plan)} trials are done, {total - learned} epochs are left")
+    print(f"{len(book.plan) - open_ones} of {len(book.plan)} trials are done, {total - learned} epochs remain")
     with tqdm(total=total, initial=learned, unit=" epochs", disable=config.quiet or None) as bar:
         for _, ended in run_workers(book, workers, *task):
             for trial in ended:
@@ -158,7 +160,9 @@ def print_estimate(settings: Settings, trials: int, workers: int, data: datasets
     """What the search would take on this machine."""
     torch.set_num_threads(1)
     separate, together, seconds = estimate(settings, trials, data)
-    print(f"{separate:,} epochs one by one, {together:,} where one run serves a family, before any pruning")
+    print(
+        f"{separate:,} epochs one by one, {together:,} when one run serves a family of configurations, before pruning"
+    )
     minutes = seconds / 60
     print(f"about {minutes:.1f} minutes of one thread, {minutes / workers:.1f} with {workers} of them")
 

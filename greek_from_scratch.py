@@ -50,13 +50,17 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Config(cli.Common, LetterRecipe):
-    preset: str = run_option("best", "a recipe; flags override it; defaults shown are of best", choices=tuple(PRESETS))
-    letters: str = option("three", "alpha, beta, gamma, or all 24 lower-case letters", choices=("three", "all"))
-    greek_train: Path = option(None, "a folder for each letter to learn; without it data/greek_train, else drawn ones")
-    handwritten: Path = run_option(Path("handwritten/greek"), "the letters to test on; their folders are their labels")
-    transferred: Path = run_option(Path("outputs/transfer_greek/model.pt"), "a network to compare with, if it is there")
-    output_dir: Path = run_option(Path("outputs/greek_from_scratch"), "where the files go")
-    resume: bool = run_option(False, "go on with a run that was stopped, given the same flags")
+    preset: str = run_option("best", "recipe, which flags override; defaults shown are of best", choices=tuple(PRESETS))
+    letters: str = option(
+        "three", "three: alpha, beta, gamma; all: all 24 lower-case letters", choices=("three", "all")
+    )
+    greek_train: Path = option(None, "training images, a folder per letter; default: data/greek_train, else synthetic")
+    handwritten: Path = run_option(Path("handwritten/greek"), "test images; the folder names are the labels")
+    transferred: Path = run_option(
+        Path("outputs/transfer_greek/model.pt"), "network to compare with, if the file exists"
+    )
+    output_dir: Path = run_option(Path("outputs/greek_from_scratch"), "output folder")
+    resume: bool = run_option(False, "resume a stopped run, with the same flags")
     skip_training: bool = run_option(False, "load the saved network and do everything after training")
 
 
@@ -111,7 +115,7 @@ def main(config: Config) -> dict:
         files.write_csv(folder / "comparison.csv", table)
     if config.skip_training:
         metrics = {"test_accuracy": evaluate(model, test.split.to(device)).accuracy if test.split else None}
-    print(f"everything is in {folder}/")
+    print(f"results are in {folder}/")
     if config.show:
         plots.show()
     return metrics
@@ -127,7 +131,7 @@ def compare(model: nn.Module, test: Split, transferred: Path) -> pd.DataFrame:
         if other.class_names == model.class_names:
             networks["transfer"] = other
         else:
-            print(f"{transferred} tells apart other letters: no comparison")
+            print(f"{transferred} has other classes: no comparison")
     rows = [
         {"network": name, "parameters": models.parameter_count(network), "letters": len(test),
          "test_acc": evaluate(network, test).accuracy}

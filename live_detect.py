@@ -45,18 +45,18 @@ PAUSE = 1 / 30  # seconds between two looks at a picture that stands
 
 @dataclass(frozen=True)
 class Config:
-    source: str = option("0", "a camera's number, a video, a folder of pictures, or an address")
-    mode: str = option("digits", "what to read first", choices=("digits", "greek"))
-    list_cameras: bool = option(False, "say which cameras there are, and end")
-    mirror: bool = option(False, "show the picture as a mirror would; it is read as it is")
+    source: str = option("0", "camera number, video, folder of images, or stream address")
+    mode: str = option("digits", "initial mode", choices=("digits", "greek"))
+    list_cameras: bool = option(False, "list the cameras and exit")
+    mirror: bool = option(False, "mirror the display; characters are read unmirrored")
     headless: bool = option(False, "no window; write live.csv")
-    record: Path = option(None, "write what the window shows to this video, .mp4 or .avi")
+    record: Path = option(None, "record the window to this video, .mp4 or .avi")
     digits: Path = option(Path("outputs/train_mnist/model.pt"), "the digit network")
     transfer: Path = option(Path("outputs/transfer_greek/model.pt"), "the transferred Greek network")
     scratch: Path = option(Path("outputs/greek_from_scratch/model.pt"), "the Greek network trained from scratch")
-    handwritten: Path = option(Path("handwritten"), "where filed crops go")
-    threads: int = option(1, "CPU threads; one frame is too little work for more", least=1, most=1024)
-    output_dir: Path = option(Path("outputs/live_detect"), "where live.csv and unfiled crops go")
+    handwritten: Path = option(Path("handwritten"), "folder for labelled crops")
+    threads: int = option(1, "CPU threads; more than 1 does not help for single images", least=1, most=1024)
+    output_dir: Path = option(Path("outputs/live_detect"), "output folder for live.csv and unlabelled crops")
 
 
 def main(config: Config) -> None:

@@ -47,12 +47,16 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Config(cli.Common, Recipe):
-    preset: str = run_option("best", "a recipe; flags override it; defaults shown are of best", choices=tuple(PRESETS))
-    dataset: str = option("auto", "auto draws digits where MNIST cannot be had", choices=("auto", "mnist", "synthetic"))
-    handwritten: Path = run_option(Path("handwritten/digits"), "your own digits: a picture, a folder, a sheet of many")
-    outliers: int = option(10_000, "pictures of no digit among the training ones, if --decline is above 0", least=0)
-    output_dir: Path = run_option(Path("outputs/train_mnist"), "where the files go")
-    resume: bool = run_option(False, "go on with a run that was stopped, given the same flags")
+    preset: str = run_option("best", "recipe, which flags override; defaults shown are of best", choices=tuple(PRESETS))
+    dataset: str = option(
+        "auto", "auto: synthetic digits if MNIST is not available", choices=("auto", "mnist", "synthetic")
+    )
+    handwritten: Path = run_option(Path("handwritten/digits"), "your own digits: an image, a folder, or a page of many")
+    outliers: int = option(
+        10_000, "number of outliers (images of no digit) in training, if --decline is above 0", least=0
+    )
+    output_dir: Path = run_option(Path("outputs/train_mnist"), "output folder")
+    resume: bool = run_option(False, "resume a stopped run, with the same flags")
     skip_training: bool = run_option(False, "load the saved weights and do everything after training")
 
 
@@ -66,11 +70,9 @@ def main(config: Config) -> dict:
     # A: look at the data before anything else
     data = datasets.mnist(config.data_dir, config.dataset).to(device)
     name, test = data.name, data.test
-    print(f"{name}: {len(data.train):,} training, {len(data.valid):,} validation, {len(test):,} test pictures")
+    print(f"{name}: {len(data.train):,} training, {len(data.valid):,} validation, {len(test):,} test images")
     captions = [f"{label}" for label in test.labels[:6].tolist()]
-    plots.save(
-        plots.image_grid(test.images[:6], captions, 3, f"Six test pictures: {name}"), folder / "first_digits.png"
-    )
+    plots.save(plots.image_grid(test.images[:6], captions, 3, f"Six test images: {name}"), folder / "first_digits.png")
 
     # B: the network
     model = models.MnistNet(dropout=config.dropout)
@@ -89,17 +91,17 @@ def main(config: Config) -> dict:
     # E: the weights loaded afresh answer the test pictures, the first nine in full
     model = checkpoints.load(folder / "model.pt", models.MnistNet, "train_mnist.py", models.DIGITS).to(device)
     outputs = predict(model, test.images).cpu()
-    print(f"\nThe first nine test pictures of {name}: ten log-probabilities, prediction, label")
+    print(f"\nThe first nine test images of {name}: ten log-probabilities, prediction, label")
     for row, label in zip(outputs[:9].tolist(), test.labels.tolist(), strict=False):
         print("  ".join(f"{value:6.2f}" for value in row), f"   {row.index(max(row))}   {label}")
-    accuracy = classification_report.write(outputs, test, model.class_names, f"test pictures of {name}", folder)
+    accuracy = classification_report.write(outputs, test, model.class_names, f"test images of {name}", folder)
 
     # F: people's own handwriting, read before any work so that what is wrong there is said at once
     if photos:
         handwriting.evaluate_handwriting(model, *photos, folder)
     if config.skip_training:
         metrics = {"test_accuracy": accuracy}
-    print(f"\n{name}: {accuracy:.2f} % of the test pictures are right; everything is in {folder}/")
+    print(f"\n{name}: {accuracy:.2f} % of the test images correct; results are in {folder}/")
     if config.show:
         plots.show()
     return metrics

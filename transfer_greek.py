@@ -35,7 +35,7 @@ from pipeline.training.run import TrainingRun
 class TransferRecipe(letters.Mixture, Recipe):
     """How to train, on how many letters, and how much of the digit network may change."""
 
-    unfreeze: int = option(0, "layers before the new one that learn too, counted from it", least=0, most=3)
+    unfreeze: int = option(0, "number of layers before the new one that are trained too", least=0, most=3)
 
 
 PRESETS = {
@@ -52,13 +52,15 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Config(cli.Common, TransferRecipe):
-    preset: str = run_option("best", "a recipe; flags override it; defaults shown are of best", choices=tuple(PRESETS))
-    letters: str = option("three", "alpha, beta, gamma, or all 24 lower-case letters", choices=("three", "all"))
-    greek_train: Path = option(None, "a folder for each letter to learn; without it data/greek_train, else drawn ones")
-    handwritten: Path = run_option(Path("handwritten/greek"), "the letters to test on; their folders are their labels")
-    digits: Path = option(Path("outputs/train_mnist/model.pt"), "the digit network that transfer begins from")
-    output_dir: Path = run_option(Path("outputs/transfer_greek"), "where the files go")
-    resume: bool = run_option(False, "go on with a run that was stopped, given the same flags")
+    preset: str = run_option("best", "recipe, which flags override; defaults shown are of best", choices=tuple(PRESETS))
+    letters: str = option(
+        "three", "three: alpha, beta, gamma; all: all 24 lower-case letters", choices=("three", "all")
+    )
+    greek_train: Path = option(None, "training images, a folder per letter; default: data/greek_train, else synthetic")
+    handwritten: Path = run_option(Path("handwritten/greek"), "test images; the folder names are the labels")
+    digits: Path = option(Path("outputs/train_mnist/model.pt"), "weights of the digit network to transfer from")
+    output_dir: Path = run_option(Path("outputs/transfer_greek"), "output folder")
+    resume: bool = run_option(False, "resume a stopped run, with the same flags")
     skip_training: bool = run_option(False, "load the saved network and do everything after training")
 
 
@@ -80,7 +82,7 @@ def main(config: Config) -> dict:
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
     if config.batch_norm:
-        raise WrongUsage("batch normalisation would change what is frozen: leave out --batch-norm")
+        raise WrongUsage("batch normalization would change frozen layers: leave out --batch-norm")
 
     # The network: the digits' features, a new last layer.
     if config.skip_training:
@@ -118,7 +120,7 @@ def main(config: Config) -> dict:
     letter_test.report(model.to(device), test, folder)
     if config.skip_training:
         metrics = {"test_accuracy": evaluate(model, test.split.to(device)).accuracy if test.split else None}
-    print(f"everything is in {folder}/")
+    print(f"results are in {folder}/")
     if config.show:
         plots.show()
     return metrics

@@ -15,7 +15,7 @@ def _report_interrupt(kind: type[BaseException], value: BaseException, trace: Tr
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, value, trace)
         return
-    print("\nstopped; this begins anew:  " + shlex.join([sys.executable, *sys.argv]), file=sys.stderr, flush=True)
+    print("\nstopped; to start again:  " + shlex.join([sys.executable, *sys.argv]), file=sys.stderr, flush=True)
     os._exit(130)  # or Python would end as killed by a signal
 
 

@@ -40,12 +40,12 @@ def load_file(path: Path, remedy: str) -> dict:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise Failure(
-            f"{path} holds more than plain weights, which could run code, so it stays closed: {remedy}"
+            f"{path} contains more than plain weights, which could run code, so it is not loaded: {remedy}"
         ) from None
     except Exception:  # what a damaged file makes torch raise is in no list
-        raise Failure(f"{path} is damaged or no file of weights: {remedy}") from None
+        raise Failure(f"{path} is damaged or not a weights file: {remedy}") from None
     if not isinstance(content, dict):
-        raise Failure(f"{path} is no file of this project: {remedy}")
+        raise Failure(f"{path} is not a weights file of this project: {remedy}")
     return content
 
 
@@ -64,7 +64,7 @@ def load_checkpoint(path: Path, config: Any, dataset: str) -> dict | None:
         return None  # stopped before the first epoch ended
     content = load_file(path, "run without --resume")
     if not isinstance(content.get("config"), dict) or not isinstance(content.get("run"), dict):
-        raise Failure(f"{path} is no checkpoint: run without --resume")
+        raise Failure(f"{path} is not a checkpoint: run without --resume")
     if changed := cli.changed(cli.result_settings(config), content["config"]):
         raise Failure(f"{path} was made with other flags: give {changed}, or leave out --resume")
     if content.get("dataset") != dataset:
@@ -152,7 +152,7 @@ def load(
         reason = errors.first_line(failure)
         raise errors.Failure(f"{path} does not fit {held} ({reason}): run {made_by} again") from None
     if class_names is not None and list(model.class_names) != list(class_names):
-        raise errors.Failure(f"{path} tells apart other classes than {', '.join(class_names)}: run {made_by} again")
+        raise errors.Failure(f"{path} has other classes than {', '.join(class_names)}: run {made_by} again")
     if not all(weight.isfinite().all() for weight in model.state_dict().values()):
-        raise errors.Failure(f"{path} holds weights that are no numbers: run {made_by} again")
+        raise errors.Failure(f"{path} contains NaN or infinite weights: run {made_by} again")
     return model

@@ -50,11 +50,11 @@ def run_option(default: Any, help: str, **settings: Any) -> Any:
 class Common:
     """The flags that every script has."""
 
-    seed: int = option(0, "decides the first weights and everything random", least=0, most=2**32 - 1)
-    device: str = run_option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda", "mps"))
-    threads: int = run_option(0, "CPU threads; 0 leaves the number to torch", least=0, most=1024)
-    data_dir: Path = run_option(DATA_DIR, "holds the data sets, or will")
-    show: bool = run_option(False, "open the pictures in windows at the end")
+    seed: int = option(0, "random seed of the initial weights and everything else random", least=0, most=2**32 - 1)
+    device: str = run_option("auto", "auto uses a GPU if there is one", choices=("auto", "cpu", "cuda", "mps"))
+    threads: int = run_option(0, "CPU threads; 0: torch's default", least=0, most=1024)
+    data_dir: Path = run_option(DATA_DIR, "folder of the data sets, also for downloads")
+    show: bool = run_option(False, "open the figures in windows at the end")
     quiet: bool = run_option(False, "no progress bar")
 
 
@@ -127,7 +127,7 @@ def read_config(file: Path, fields: Mapping[str, dataclasses.Field]) -> dict[str
     except (OSError, ValueError, AttributeError, RecursionError):
         raise Failure(f"{file} is not a readable config.json") from None
     if unknown := sorted(settings.keys() - fields.keys()):
-        raise Failure(f"{file} is of another script: there are no flags for {', '.join(unknown)}")
+        raise Failure(f"{file} is from another script: no flags for {', '.join(unknown)}")
     for name, value in settings.items():
         field = fields[name]
         is_number = field.type is float and type(value) is int
@@ -173,15 +173,15 @@ def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any])
 
 
 def _next_step(settings: Any) -> str:
-    """After Ctrl-C: the command that goes on, or begins anew."""
+    """After Ctrl-C: the command that continues the run, or starts it again."""
     if getattr(settings, "record", None):
         return ""  # what was recorded is there, and is not written over
     arguments, end = sys.argv, []
     if hasattr(settings, "resume"):
         arguments, end = [argument for argument in sys.argv if argument != "--resume"], ["--resume"]
     # of a study the database knows what is done
-    what = "goes on with it" if end or hasattr(settings, "study") else "begins anew"
-    return f"; this {what}:  " + shlex.join([sys.executable, *arguments, *end])
+    purpose = "to continue" if end or hasattr(settings, "study") else "to start again"
+    return f"; {purpose}:  " + shlex.join([sys.executable, *arguments, *end])
 
 
 def _leave(line: str, status: int) -> NoReturn:

@@ -12,7 +12,7 @@ class WrongUsage(Failure):
 def disk_trouble(failure: OSError) -> str:
     """A full disk, a folder without permission: in one line, with what to do."""
     where = f" ({failure.filename})" if failure.filename else ""
-    return f"{failure.strerror or failure}{where}: make room or choose another folder, then run again"
+    return f"{failure.strerror or failure}{where}: free some space or choose another folder, then run again"
 
 
 def first_line(failure: Exception) -> str:

@@ -40,7 +40,7 @@ def save(figure: Figure, path: Path) -> None:
 def show() -> None:
     """Open a window for every figure drawn so far and wait until they are closed."""
     if not _has_windows():
-        print("no display to open windows on: look at the files instead")
+        print("no display for --show: the figures are in the output folder")
     else:
         plt.show()
 

@@ -78,7 +78,7 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         name = next(kind for kind, there in present.items() if there)
     if not present[name]:
-        raise WrongUsage(f"this machine has no device '{name}': leave out --device to take the best there is")
+        raise WrongUsage(f"this machine has no device '{name}': leave out --device to use the best available")
     return torch.device(name)
 
 

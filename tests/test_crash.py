@@ -289,16 +289,16 @@ TRAINS = [
     ("--handwritten {}/nothing", 1, "there is no"),
     ("--handwritten {}/text.png", 1, "not a readable image"),
     ("--handwritten {}/pipe", 1, "no file"),
-    ("--handwritten {}/empty folder", 1, "no pictures"),
+    ("--handwritten {}/empty folder", 1, "no images"),
 ]
 LETTERS = [
     ("--letters some", 2, "--letters"),
-    ("--greek-train {}/nothing", 1, "is no folder"),
-    ("--greek-train {}/one class", 1, "takes two"),
-    ("--greek-train {}/file", 1, "is no folder"),
+    ("--greek-train {}/nothing", 1, "is not a folder"),
+    ("--greek-train {}/one class", 1, "at least two classes"),
+    ("--greek-train {}/file", 1, "is not a folder"),
 ]
 WEIGHTS = [("none", "run train_mnist.py first"), ("damaged", "damaged"), ("hostile", "could run code")]
-WEIGHTS += [("listed", "run train_mnist.py again"), ("nan", "no numbers")]
+WEIGHTS += [("listed", "run train_mnist.py again"), ("nan", "NaN")]
 FAILURES = {
     "train_mnist.py": [
         *EVERY,
@@ -336,7 +336,7 @@ FAILURES = {
         ("--source {}/nothing", 1, "nothing"),
         ("--source {}/text.png", 1, "text.png"),
         ("--source {}/pipe", 1, "pipe"),
-        ("--source {}/empty folder", 1, "no pictures"),
+        ("--source {}/empty folder", 1, "no images"),
         ("--source 99", 1, "camera 99"),
         ("--record {}/film.txt", 2, "film.txt"),
         ("--record /proc/film.mp4", 1, "choose another --record"),

@@ -134,8 +134,8 @@ def test_a_killed_worker_is_replaced_and_a_stopped_search_goes_on(finished, tmp_
     wait_for(lambda: sum(trial.state == TrialState.COMPLETE for trial in trials(url)) >= 2)
     os.killpg(first.pid, signal.SIGINT)
     said, _ = first.communicate(timeout=60)
-    assert re.search(r"a worker died \(exit code -9\): another goes on with (trial \d|the search)", said)
-    assert first.returncode == 130 and "stopped; this goes on with it:" in said.splitlines()[-1]
+    assert re.search(r"a worker died \(exit code -9\): another one continues (trial \d|the search)", said)
+    assert first.returncode == 130 and "stopped; to continue:" in said.splitlines()[-1]
     assert "Traceback" not in said and "leaked" not in said
     done = {trial.number: trial.datetime_complete for trial in trials(url) if trial.state.is_finished()}
     assert 2 <= len(done) < 6

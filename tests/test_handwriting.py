@@ -67,7 +67,7 @@ def test_table_picture_and_prints(folder, capsys):
     assert written.label.tolist()[:3] == ["3", "3", "5"] and written.label.isna()[3]
     assert written.x.isna().all() and written.file[0].endswith("photos/3/anna_1.png")
     out = capsys.readouterr().out
-    assert "bad.png" in out and "not read: 1 of the files" in out and "4 characters, 1 of them unclear" in out
+    assert "bad.png" in out and "1 file skipped" in out and "4 characters, 1 of them unclear" in out
     lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line[:4] in ("all ", "anna", "ben ")}
     assert lines["all"] == ["3", "66.7", "66.7", "50.0"]  # characters, right, answered, right when answered
     assert lines["anna"] == ["2", "50.0", "100.0", "50.0"] and lines["ben"] == ["1", "100.0", "0.0", "-"]

@@ -125,14 +125,14 @@ def test_s_saves_at_once_and_a_digit_files_it(make, tmp_path):
 def test_an_empty_box_is_not_saved(make, tmp_path):
     state = make()
     state.press(ord("s"), None, 0.0)
-    assert state.message(0.1) == "there is no writing in the box to save" and not (tmp_path / "saved").exists()
+    assert state.message(0.1) == "no character in the box to save" and not (tmp_path / "saved").exists()
     state.press(ord("q"), None, 0.2)
     assert state.over
 
 
 def test_escape_leaves_a_crop_unfiled_and_quits_only_then(make, tmp_path):
     state = make()
-    assert "left at" in type_in(state, "s\x1b") and not state.over
+    assert "kept as" in type_in(state, "s\x1b") and not state.over
     assert files(tmp_path) == ["saved/crop_1.png"]
     type_in(state, "s\x1b\x1b")
     assert state.over and len(files(tmp_path)) == 2

@@ -177,12 +177,12 @@ def test_a_failed_trial_is_named_and_the_rest_goes_on(url):
 
 def test_another_search_under_the_same_name(url):
     Study(url, "s", SMALL, 3)
-    with pytest.raises(Failure, match=r"study s .* another search: give --max-epochs 10, or another") as told:
+    with pytest.raises(Failure, match=r"study s .* has other settings: give --max-epochs 10, or another") as told:
         Study(url, "s", Settings(**vars(SMALL) | {"max_epochs": 15}), 3)
     assert "\n" not in str(told.value)
     Study(url, "another", Settings(), 3)
     optuna.create_study(storage=url, study_name="foreign").enqueue_trial({"x": 1})
-    with pytest.raises(Failure, match=r"study foreign .* another search"):
+    with pytest.raises(Failure, match=r"study foreign .* has other settings"):
         Study(url, "foreign", SMALL, 3)
 
 
@@ -203,7 +203,7 @@ def test_a_url_that_leads_nowhere(bad, told):
 
 
 def test_a_database_that_is_down(capsys):
-    with pytest.raises(Failure, match=r"did not answer for 1 s .*see that it runs") as failure:
+    with pytest.raises(Failure, match=r"did not answer for 1 s .*check that it runs") as failure:
         Study("postgresql+psycopg://someone:secret@127.0.0.1:9/clothes", "s", SMALL, 1)
     assert "secret" not in str(failure.value) and "\n" not in str(failure.value)
     lines = capsys.readouterr().out.splitlines()
@@ -212,7 +212,7 @@ def test_a_database_that_is_down(capsys):
 
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "study.db").write_text("a shopping list, long enough to be no empty file")
-    with pytest.raises(Failure, match=r"not a database.*delete it: what was learned is still in families/"):
+    with pytest.raises(Failure, match=r"not a database.*delete it: the trained epochs are still in families/"):
         Study(f"sqlite:///{tmp_path / 'study.db'}", "s", SMALL, 1)
 
 
@@ -222,7 +222,7 @@ def test_a_study_with_damaged_rows(url, tmp_path):
     with sqlite3.connect(next(tmp_path.glob("*.db"))) as database:
         database.execute("update trial_params set distribution_json = 'nonsense'")
     for opened in (lambda: Study(url, "s", SMALL, 3), lambda: best(url, 0)):
-        with pytest.raises(Failure, match=r"cannot be read .*bring back a copy of it, or delete it") as failure:
+        with pytest.raises(Failure, match=r"cannot be read .*restore a backup, or delete it") as failure:
             opened()
         assert "\n" not in str(failure.value)
 

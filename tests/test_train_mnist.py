@@ -71,7 +71,7 @@ def test_writes_everything_the_docstring_promises(finished):
 
 def test_says_synthetic_wherever_it_speaks_of_data(finished):
     _, result = finished
-    lines = [line for line in result.stdout.splitlines() if "pictures" in line or "epoch" in line or "%" in line]
+    lines = [line for line in result.stdout.splitlines() if "images" in line or "epoch" in line or "%" in line]
     assert len(lines) >= 6 and all("synthetic" in line for line in lines if "percent" not in line)
 
 

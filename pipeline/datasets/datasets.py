@@ -99,7 +99,7 @@ def mnist(data_dir: Path, dataset: str = "auto") -> Data:
     except _Unavailable:
         if dataset == "mnist":
             raise
-        print(f"MNIST is not in {data_dir} and cannot be downloaded: drawing synthetic digits instead.")
+        print(f"MNIST is not in {data_dir} and cannot be downloaded: using synthetic digits instead.")
         return synthetic_digits()
     return _split("MNIST", *_read(raw))
 

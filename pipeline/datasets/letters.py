@@ -32,9 +32,9 @@ OUTLIERS_PER_EXAMPLE = 0.3  # for each example to learn from
 class Mixture:
     """How many letters a network learns from; every field is a flag of the Greek scripts."""
 
-    drawn: int = option(0, "letters drawn per class; they join the real ones", least=0)
-    copies: int = option(1, "of each real letter, each spoiled in its own way", least=1)
-    wear: float = option(0.0, "share of the letters that are spoiled as by a rough scan", least=0, most=1)
+    drawn: int = option(0, "synthetic training letters per class", least=0)
+    copies: int = option(1, "copies of each real letter, each degraded differently", least=1)
+    wear: float = option(0.0, "share of the letters that are degraded like rough scans", least=0, most=1)
 
 
 @dataclass
@@ -78,32 +78,30 @@ def find_source(folder: Path | None, data_dir: Path, every: bool) -> Source:
     if folder is None:
         return synthetic_source(every)
     if not folder.is_dir():
-        raise Failure(f"{folder} is no folder: give one that holds a folder of pictures for each letter")
+        raise Failure(f"{folder} is not a folder: give one that contains a folder of images for each letter")
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
     names = [path.name.lower() for path in classes]
     samples = [sample for path in classes for sample in _read_class(path, names)]
     known = set(names) | set(GREEK if every else ())
     names = [name for name in GREEK if name in known] + sorted(known - GREEK.keys())
     if len(names) < 2:
-        raise Failure(
-            f"to tell letters apart takes two and more, {folder} has {len(names)}: give a folder of pictures for each"
-        )
+        raise Failure(f"at least two classes are needed, {folder} has {len(names)}: give a folder of images for each")
     return Source(names, np.stack([s.picture for s in samples]), [str(s.label) for s in samples])
 
 
 def _read_class(path: Path, names: list[str]) -> list[Sample]:
     """One class. What cannot be read is said and left out."""
     if not any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.rglob("*")):
-        raise Failure(f"{path} holds no pictures: put some there, or remove the folder")
+        raise Failure(f"{path} contains no images: add some, or remove the folder")
     if not any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir()):
-        print(f"{path} holds folders: all that is in them counts as {path.name.lower()}")
+        print(f"{path} contains folders: all images in them are labelled {path.name.lower()}")
     samples, faults = read_folder(path, names)
-    faults += [f"{sample.file} shows nothing" for sample in samples if not sample.picture.any()]
+    faults += [f"{sample.file} shows no ink" for sample in samples if not sample.picture.any()]
     for fault in faults:
-        print(f"not read: {fault}")
+        print(f"skipped: {fault}")
     samples = [sample for sample in samples if sample.picture.any()]
     if not samples:
-        raise Failure(f"no picture in {path} shows anything: put others there, or remove the folder")
+        raise Failure(f"no image in {path} shows any ink: add others, or remove the folder")
     return samples
 
 

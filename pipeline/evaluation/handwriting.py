@@ -124,18 +124,20 @@ def evaluate_handwriting(
     for line in turned:
         print(line)
     for fault in faults:
-        print(f"not read: {fault}")
+        print(f"skipped: {fault}")
     unclear = table.answer == UNCLEAR
     counts = f"{len(table)} character{'s'[: len(table) > 1]}, {unclear.sum()} of them unclear"
-    print(counts + (f"; not read: {len(faults)} of the files" if faults else ""))
+    print(counts + (f"; {len(faults)} file{'s'[: len(faults) != 1]} skipped" if faults else ""))
     is_known = table.label.isin(model.class_names)
     strangers = table.label.notna() & ~is_known
     if strangers.any():
-        print(f"of {strangers.sum()} that are of no class here {(strangers & ~unclear).sum()} were answered")
+        print(
+            f"of {strangers.sum()} that belong to no class of the network {(strangers & ~unclear).sum()} were answered"
+        )
     known = table[is_known].copy()
     if len(known):
         known["writer"] = known.file.map(_writer)
-        print(f"of {len(known)} whose label is known, in percent:\n{_accuracy(known.assign(all='all'), 'all')}\n")
+        print(f"of {len(known)} with a known label, in percent:\n{_accuracy(known.assign(all='all'), 'all')}\n")
         for by in ("label", "writer"):
             if known[by].nunique() > 1:
                 print(f"by {by}:\n{_accuracy(known, by)}\n")

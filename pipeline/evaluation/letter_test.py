@@ -54,15 +54,15 @@ def _find(path: Path, default: Path, source: Source, valid: Split | None) -> Let
     instead = "synthetic letters" if source.drawable else "spoiled copies of what it learned from"
     if path == default and not path.exists():
         if valid is None:
-            raise Failure(f"nothing to read: give --handwritten with pictures of {', '.join(names)}")
+            raise Failure(f"no test letters: give --handwritten with images of {', '.join(names)}")
         return LetterTest(instead, [], [], valid)
     samples, faults = read_folder(path, [*names, *sorted(TEMPLATES.keys() - {*models.DIGITS, *names})])
     others = sorted({sample.label for sample in samples if sample.label} - set(names))
     if others:
-        print(f"{path} has letters that are no class here ({', '.join(others)}): they should be declined")
+        print(f"{path} has letters that are no class of the network ({', '.join(others)}): they should be declined")
     unknown = {sample.file.parent.name for sample in samples if not sample.label and sample.file.parent != path}
     if unknown:
-        print(f"{path} has folders that name no class and no letter: {', '.join(sorted(unknown))}")
+        print(f"{path} has folders whose names are no class and no letter: {', '.join(sorted(unknown))}")
     known = [sample for sample in samples if sample.label in names and sample.picture.any()]
     if not known:
         print(f"{path} has no letter of a class" + ("" if valid is None else f": the test is on {instead}"))
@@ -84,4 +84,4 @@ def report(model: nn.Module, test: LetterTest, folder: Path) -> None:
     if test.samples:
         handwriting.evaluate_handwriting(model, test.samples, test.faults, folder)
     if test.split is not None:
-        print(f"{test.name}: {accuracy:.1f} % are right, looked at three times: straight and turned a little")
+        print(f"{test.name}: {accuracy:.1f} % correct, by three views, rotated by 0 and ±6 degrees")

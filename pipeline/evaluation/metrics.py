@@ -42,7 +42,7 @@ def evaluate(model: nn.Module, split: Split, smoothing: float = 0.0) -> Score:
     log_probabilities = predict(model, split.images)
     loss = F.nll_loss(log_probabilities, split.labels).item()
     if not math.isfinite(loss):
-        raise Failure(f"the loss is {loss}, the network is lost: try a smaller --learning-rate")
+        raise Failure(f"training diverged (loss is {loss}): try a smaller --learning-rate")
     accuracy = 100 * (log_probabilities.argmax(1) == split.labels).sum().item() / len(split)
     return Score(loss, accuracy, (1 - smoothing) * loss - smoothing * log_probabilities.mean().item())
 

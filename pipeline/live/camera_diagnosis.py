@@ -15,8 +15,8 @@ def no_camera(source: int | str, advice: str = "") -> Failure:
     system = platform.system()
     if system == "Darwin":
         return Failure(
-            f"{name} does not open: allow your terminal under System Settings > Privacy & Security > Camera and start "
-            f"the terminal anew, {advice}{other}"
+            f"{name} does not open: allow your terminal under System Settings > Privacy & Security > Camera and "
+            f"restart the terminal, {advice}{other}"
         )
     if system == "Windows":
         return Failure(
@@ -26,11 +26,13 @@ def no_camera(source: int | str, advice: str = "") -> Failure:
     device = Path(f"/dev/video{source}")
     if not device.exists():
         if "microsoft" in platform.release().lower():
-            return Failure(f"WSL hands on no camera: run this in Windows' own Python, attach it by usbipd, {other}")
+            return Failure(
+                f"WSL gives no access to a camera: run this in Windows' own Python, attach it by usbipd, {other}"
+            )
         return Failure(f"there is no {name}, no {device}: plug one in, {advice}{other}")
     if not os.access(device, os.R_OK | os.W_OK):
         return Failure(f'no permission to open {device}: run sudo usermod -aG video "$USER", then log in again')
-    return Failure(f"{name} ({device}) gives no picture, so another program uses it: close that, {other}")
+    return Failure(f"{name} ({device}) gives no picture, another program may be using it: close that, {other}")
 
 
 def camera_name(source: int | str) -> str:

@@ -124,7 +124,7 @@ class Controls:
 
     def _save(self, crop: np.ndarray | None, now: float) -> None:
         if crop is None:
-            self.tell("there is no writing in the box to save", now)
+            self.tell("no character in the box to save", now)
             return
         try:
             self._saved.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ class Controls:
     def _name(self, key: int, character: str, now: float) -> None:
         """One more character of the name of the crop that is being filed."""
         if key == ESCAPE_KEY:
-            self.tell(f"left at {self._filing}", now)
+            self.tell(f"kept as {self._filing}", now)
             self._filing = None
             return
         typed = self._typed[:-1] if key in (8, 127) else self._typed + character * (key not in ENTER_KEYS)
@@ -175,7 +175,7 @@ class Controls:
             path = unused_path(folder, "live")
             os.replace(self._filing, path)
         except OSError as failure:
-            self.tell(f"not filed: {failure.strerror or failure} ({folder}); it is left at {self._filing}", now)
+            self.tell(f"not filed: {failure.strerror or failure} ({folder}); it is kept as {self._filing}", now)
         else:
             self.tell(f"filed as {overlay.sign(label)}: {path}", now)
         self._filing = None

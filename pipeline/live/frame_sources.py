@@ -81,7 +81,7 @@ class Video:
         self._number = 0
         there, self._next = self._capture.read()
         if not there:
-            raise Failure(f"{path} is no video that can be read: give one such as MP4, or a folder of pictures")
+            raise Failure(f"{path} is not a readable video: give one such as MP4, or a folder of images")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 1 <= rate <= 240 else CAMERA_FPS
 
@@ -110,7 +110,7 @@ class Folder:
         self._frames = self._show(list_images(path))
         self._next = next(self._frames, None)
         if self._next is None:
-            raise Failure(f"no picture in {path} can be read: give others, such as PNG or JPEG")
+            raise Failure(f"no readable image in {path}: give others, such as PNG or JPEG")
 
     def read(self) -> Frame | None:
         """The next frame; None when it is over."""
@@ -123,7 +123,7 @@ class Folder:
             try:
                 picture = as_frame(as_uint8(read_image(file)))
             except Failure as failure:
-                print(f"not shown: {failure}")
+                print(f"skipped: {failure}")
                 continue
             for _ in range(round(PICTURE_SECONDS * CAMERA_FPS)):
                 yield Frame(picture.copy(), number, count / CAMERA_FPS, name=file.name)
@@ -175,7 +175,7 @@ class Camera:
                 if time.monotonic() - self._heard > RECONNECT_SECONDS:
                     raise Failure(
                         f"{camera_name(self._source)} was lost and did not come back within {RECONNECT_SECONDS:.0f} "
-                        "seconds: see to its plug, then run again"
+                        "seconds: check its connection, then run again"
                     )
                 return None
             picture, self._latest = self._latest, None

@@ -30,7 +30,9 @@ class Recording:
             code = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self._path.suffix.lower()])
             self._writer = cv2.VideoWriter(str(self._path), code, self._rate, self._size)
             if not self._writer.isOpened():
-                raise Failure(f"this OpenCV writes no {self._path.suffix} of {self._size}: try the other of .mp4, .avi")
+                raise Failure(
+                    f"this OpenCV cannot write {self._path.suffix} of size {self._size}: try the other of .mp4, .avi"
+                )
         if frame.shape[1::-1] != self._size:  # a folder's pictures need not be alike
             frame = cv2.resize(frame, self._size)
         due = int(time * self._rate + 1e-6) + 1

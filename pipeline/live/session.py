@@ -90,7 +90,7 @@ class Session:
     def _say(self, trouble: str) -> None:
         """On the terminal, once."""
         if trouble[:12] != self._trouble[:12]:  # the rest may count seconds
-            print(trouble or "the picture is back", flush=True)
+            print(trouble or "the camera works again", flush=True)
         self._trouble = trouble
 
 

@@ -31,11 +31,11 @@ def read_image(path: Path) -> np.ndarray:
     """
     try:
         if path.exists() and not path.is_file():
-            raise Failure(f"{path} is no file")  # a pipe would be waited for
+            raise Failure(f"{path} is not a regular file")  # a pipe would be waited for
         # a bomb is refused before a pixel is unpacked; what Pillow warns of is either read or not
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise Failure(f"{path} has {image.width} x {image.height} pixels, too many: make it smaller")
+                raise Failure(f"{path} has {image.width} x {image.height} pixels, which is too many: reduce it")
             image = ImageOps.exif_transpose(image)
             if image.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
                 image = image.convert("L" if image.mode == "1" else "RGB")
@@ -73,12 +73,12 @@ def list_images(path: Path) -> list[Path]:
     try:
         files = [path] if path.stat() and not path.is_dir() else sorted(filter(_is_image, path.rglob("*")))
     except FileNotFoundError:
-        raise Failure(f"there is no {path}: give a picture or a folder of pictures") from None
+        raise Failure(f"there is no {path}: give an image or a folder of images") from None
     except OSError as failure:
-        raise Failure(f"cannot read {path} ({failure.strerror}): give a picture or a folder of pictures") from None
+        raise Failure(f"cannot read {path} ({failure.strerror}): give an image or a folder of images") from None
     if not files:
         raise Failure(
-            f"{path} holds no pictures ({' '.join(sorted(IMAGE_SUFFIXES))}): put some there, or name another folder"
+            f"{path} contains no images ({' '.join(sorted(IMAGE_SUFFIXES))}): add some, or give another folder"
         )
     return files
 

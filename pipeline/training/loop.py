@@ -32,26 +32,26 @@ AVERAGE_DECAY, AVERAGE_EVERY_STEPS = 0.98, 4  # of the averaged weights' past, k
 class Recipe:
     """How to train; every field is a flag of the scripts that train."""
 
-    epochs: int = option(10, "passes over the training examples", least=1)
-    batch_size: int = option(64, "examples per step", least=1)
-    optimizer: str = option("sgd", "muon orthogonalises the steps of SGD", choices=("sgd", "adam", "muon"))
-    learning_rate: float = option(0.01, "step size, at its peak where it is scheduled", least=0, alias="--lr")
-    momentum: float = option(0.9, "share of the last direction that is kept; Adam's beta1", least=0, most=1)
-    weight_decay: float = option(0.0, "pull of the weights towards 0, times the step size", least=0)
+    epochs: int = option(10, "passes over the training images", least=1)
+    batch_size: int = option(64, "images per step", least=1)
+    optimizer: str = option("sgd", "optimizer; muon orthogonalizes the steps of SGD", choices=("sgd", "adam", "muon"))
+    learning_rate: float = option(0.01, "learning rate; its maximum with a schedule", least=0, alias="--lr")
+    momentum: float = option(0.9, "momentum; Adam's beta1", least=0, most=1)
+    weight_decay: float = option(0.0, "decoupled weight decay, multiplied by the learning rate", least=0)
     schedule: str = option(
-        "constant", "of the learning rate; one-cycle: up, then down to 0", choices=("constant", "one-cycle")
+        "constant", "learning rate schedule; one-cycle: linear up, then down to 0", choices=("constant", "one-cycle")
     )
-    dropout: float = option(0.2, "share of a layer's outputs set to zero while training", least=0, most=0.99)
-    batch_norm: int = option(0, "convolutions, from the last, that batch normalisation helps while training", least=0)
-    norm: str = option("pooled", "what it normalises: pooled values, or all (slower)", choices=("pooled", "all"))
-    augment: float = option(0.0, "strength of the augmentation; pixels where that is shift", least=0)
+    dropout: float = option(0.2, "dropout probability", least=0, most=0.99)
+    batch_norm: int = option(0, "number of convolutions, from the last, with batch normalization in training", least=0)
+    norm: str = option("pooled", "batch normalization of pooled values, or of all (slower)", choices=("pooled", "all"))
+    augment: float = option(0.0, "strength of the augmentation; with shift in pixels", least=0)
     augmentation: str = option(
-        "warp", "warp turns, stretches, shifts and bends; shift mirrors and shifts", choices=("warp", "shift")
+        "warp", "warp: rotation, stretch, shift and bend; shift: mirroring and shift", choices=("warp", "shift")
     )
-    decline: float = option(0.0, "weight of outliers, which no class may be sure of", least=0)
-    smoothing: float = option(0.0, "share of a label that is spread over all classes", least=0, most=0.99)
-    precision: str = option("float32", "of the layers' arithmetic while learning", choices=("float32", "bfloat16"))
-    average: float = option(0.0, "share of the steps, the last, that keep a moving average of weights", least=0, most=1)
+    decline: float = option(0.0, "weight of the outlier-exposure loss", least=0)
+    smoothing: float = option(0.0, "label smoothing", least=0, most=0.99)
+    precision: str = option("float32", "arithmetic of the layers in training", choices=("float32", "bfloat16"))
+    average: float = option(0.0, "final share of the steps over which weights are averaged", least=0, most=1)
 
 
 @dataclass
@@ -89,7 +89,7 @@ def fit(
             averaged.load_state_dict(state["averaged"])
             optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError):
-            raise Failure("the checkpoint is of another network or optimizer: run without --resume") from None
+            raise Failure("the checkpoint is from another network or optimizer: run without --resume") from None
     first = 0 if state is None else state["epoch"]
     steps = math.ceil(len(train) / recipe.batch_size)  # of one epoch
 

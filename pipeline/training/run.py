@@ -65,7 +65,7 @@ class TrainingRun:
         fresh: dict[str, Any] = {"state": None, "best": None, "history": [], "losses": []}
         self.progress: dict[str, Any] = checkpoints.load_checkpoint(self.checkpoint, config, data.name) or fresh
         if self.progress.keys() != fresh.keys():
-            raise Failure(f"{self.checkpoint} is another version's: run without --resume")
+            raise Failure(f"{self.checkpoint} is from another version: run without --resume")
         self.untrained_loss = evaluate(model, data.test).loss
 
     def __iter__(self) -> Iterator[EpochResult]:

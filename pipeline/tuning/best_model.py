@@ -30,7 +30,7 @@ class BestModelSettings(cli.Common, Recipe):
     linear_layers: int
     hidden_units: int
     preset: str = cli.run_option("champion", "of the figures' titles")
-    resume: bool = cli.run_option(False, "go on with a run that was stopped")
+    resume: bool = cli.run_option(False, "resume a stopped run")
 
 
 def prepare(

@@ -27,7 +27,7 @@ def write(table: pd.DataFrame, names: Sequence[str], shares: Mapping[str, float]
     """
     paths = [folder / f"{name}.png" for name in CHART_FILES]
     if sum(table.state == "complete") < 2:
-        print("pictures are drawn once two trials are complete")
+        print("figures are drawn once two trials are complete")
         for path in paths:
             path.unlink(missing_ok=True)
         return

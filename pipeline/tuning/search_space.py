@@ -28,29 +28,33 @@ Configuration = dict[str, Any]  # a value for each of `dimensions`
 class Settings:
     """What the results of a study depend on, and nothing else; every field is a flag."""
 
-    max_conv_layers: int = option(3, "greatest number of convolutions; from 1", least=1, most=4)
-    max_linear_layers: int = option(3, "greatest number of linear layers; from 1", least=1, most=10)
-    max_dropout: float = option(0.3, "greatest share dropped; from 0.1 in steps of 0.1", least=0.1, most=0.9)
+    max_conv_layers: int = option(3, "maximum number of convolutions; minimum 1", least=1, most=4)
+    max_linear_layers: int = option(3, "maximum number of linear layers; minimum 1", least=1, most=10)
+    max_dropout: float = option(0.3, "maximum dropout rate; from 0.1 in steps of 0.1", least=0.1, most=0.9)
     max_hidden_units: int = option(
-        128, "greatest width of the linear layers; from 64 in steps of 64", least=64, most=2**16
+        128, "maximum width of the linear layers; from 64 in steps of 64", least=64, most=2**16
     )
-    max_batch_size: int = option(64, "most examples per step; from 32 in steps of 32", least=32, most=50_000)
-    max_epochs: int = option(20, "most passes over the training pictures; from 5 in steps of 5", least=5, most=10_000)
+    max_batch_size: int = option(64, "maximum images per step; from 32 in steps of 32", least=32, most=50_000)
+    max_epochs: int = option(20, "maximum epochs; from 5 in steps of 5", least=5, most=10_000)
     sampler: str = option(
-        "random", "random: without repetition; grid: all, in order; tpe: near what was good so far",
+        "random", "random: without repetition; grid: all, in order; tpe: Optuna's TPE",
         choices=("grid", "random", "tpe"),
     )  # fmt: skip
-    pruner: str = option("none", "hyperband ends trials that lag behind", choices=("none", "hyperband"))
-    optimizer: str = option("adam", "the report's is adam; muon makes its steps orthogonal", choices=("adam", "muon"))
-    schedule: str = option("constant", "of the learning rate, as in training", choices=("constant", "one-cycle"))
+    pruner: str = option("none", "hyperband stops trials that fall behind", choices=("none", "hyperband"))
+    optimizer: str = option(
+        "adam", "adam as in the original report; muon orthogonalizes its steps", choices=("adam", "muon")
+    )
+    schedule: str = option("constant", "learning rate schedule", choices=("constant", "one-cycle"))
     batch_norm: int = option(
-        0, "convolutions, from the last, that batch normalisation helps in training", least=0, most=4
+        0, "number of convolutions, from the last, with batch normalization in training", least=0, most=4
     )
     precision: str = option(
-        "auto", "of the arithmetic; auto: bfloat16 where the processor has it", choices=("auto", "float32", "bfloat16")
+        "auto",
+        "arithmetic in training; auto: bfloat16 where the processor supports it",
+        choices=("auto", "float32", "bfloat16"),
     )
-    pictures: int = option(0, "learn from so many only, rank by a quarter of that; 0: all", least=0, most=50_000)
-    seed: int = option(0, "decides the sample, the first weights and everything random", least=0, most=2**32 - 1)
+    pictures: int = option(0, "training images, with a quarter as many for validation; 0: all", least=0, most=50_000)
+    seed: int = option(0, "random seed of the sample, the initial weights and everything else", least=0, most=2**32 - 1)
 
 
 def dimensions(settings: Settings) -> dict[str, list]:
@@ -87,7 +91,9 @@ def grid(settings: Settings) -> list[Configuration]:
     values = dimensions(settings)
     count = math.prod(map(len, values.values()))
     if count > MAX_GRID_SIZE:
-        raise Failure(f"{count:,} combinations are too many, {MAX_GRID_SIZE:,} can be: lower one of the --max- flags")
+        raise Failure(
+            f"{count:,} combinations are more than the limit of {MAX_GRID_SIZE:,}: lower one of the --max- flags"
+        )
     return [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
 
 

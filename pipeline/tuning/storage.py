@@ -46,7 +46,7 @@ def readable(url: str) -> Iterator[None]:
     except ROW_ERRORS as failure:
         reason = errors.first_line(failure)
         raise Failure(
-            f"{without_password(url)} holds a study that cannot be read ({reason}): {repair_advice(url)}"
+            f"{without_password(url)} contains a study that cannot be read ({reason}): {repair_advice(url)}"
         ) from None
 
 
@@ -74,14 +74,14 @@ def retry(action: Callable[[], Result], url: str, seconds: float) -> Result:
             reason = first_line(getattr(cause, "orig", None) or cause or failure)
             if "disk is full" in reason:
                 raise Failure(
-                    f"{without_password(url)}: {reason}: make room, then give the same command, it goes on"
+                    f"{without_password(url)}: {reason}: free some space, then run the same command to continue"
                 ) from None
             if any(sign in reason for sign in DAMAGE_MESSAGES):
                 raise Failure(f"cannot use {without_password(url)} ({reason}): {repair_advice(url)}") from None
             if any(sign in reason for sign in PERMANENT_MESSAGES):
                 raise Failure(f"cannot use {without_password(url)} ({reason}): choose another --storage") from None
             if time.monotonic() - start > seconds:
-                advice = "see that it runs, then give the same command, it goes on"
+                advice = "check that it runs, then run the same command to continue"
                 raise Failure(
                     f"{without_password(url)} did not answer for {seconds:.0f} s ({reason}): {advice}"
                 ) from None
@@ -98,8 +98,8 @@ def retry(action: Callable[[], Result], url: str, seconds: float) -> Result:
 def repair_advice(url: str) -> str:
     """What to do about a database whose content makes no sense."""
     if url.startswith("sqlite"):
-        return "bring back a copy of it, or delete it: what was learned is still in families/"
-    return "bring back a copy of it, or give another --storage"
+        return "restore a backup, or delete it: the trained epochs are still in families/"
+    return "restore a backup, or give another --storage"
 
 
 def without_password(url: str) -> str:

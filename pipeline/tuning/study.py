@@ -147,7 +147,7 @@ class Study:
             return True
         if then != now and (then is not None or self.study.get_trials(deepcopy=False)):
             raise Failure(
-                f"study {self.name} in {storage.without_password(self.url)} is another search: "
+                f"study {self.name} in {storage.without_password(self.url)} has other settings: "
                 f"give {cli.changed(now, then or {})}, or another --study"
             )
         if not self.leases.take(PLANNING_JOB):

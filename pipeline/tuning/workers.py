@@ -140,7 +140,7 @@ def run_workers(book: Study, count: int, *task) -> Iterator[tuple[dict | None, l
                     workers[workers.index(worker)] = worker = Worker(*task)
                     worker.job = job
                     if deaths[what] < MAX_WORKER_DEATHS:
-                        tqdm.write(f"a worker died (exit code {content}): another goes on with {what}")
+                        tqdm.write(f"a worker died (exit code {content}): another one continues {what}")
                         continue
                     reason = f"its worker died {MAX_WORKER_DEATHS} times (exit code {content}): too little memory?"
                     if job is None:

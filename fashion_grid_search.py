@@ -113,19 +113,19 @@ def search(config: Config, settings: Settings, device: torch.device, folder: Pat
         return None
 
     # the study
-    book = Study(database(config, folder), config.study, settings, config.trials)
+    open_study = Study(database(config, folder), config.study, settings, config.trials)
     families = folder / "families"
     runtime.output_folder(families)
-    watch(book, workers, config, settings, config.data_dir, families, device)
+    watch(open_study, workers, config, settings, config.data_dir, families, device)
 
     # what came out
-    table = study.results(book.trials())
+    table = study.results(open_study.trials())
     files.write_csv(folder / "results.csv", table)
     print(f"\nThe best of {len(table)}, {data.name}:\n{table.head(10).round(4).to_string()}")
-    failed = sum(trial.state == TrialState.FAIL for trial in book.trials())
+    failed = sum(trial.state == TrialState.FAIL for trial in open_study.trials())
     title = f"{len(table)} configurations on {data.name}, study {config.study}"
     title += f" ({failed} more failed)" if failed else ""
-    charts.write(table, search_space.DIMENSIONS, book.importances(), title, folder)
+    charts.write(table, search_space.DIMENSIONS, open_study.importances(), title, folder)
     return table
 
 
@@ -139,21 +139,23 @@ def clothes(config: Config, settings: Settings) -> datasets.Data:
     return data
 
 
-def watch(book: Study, workers: int, config: Config, *task) -> None:
+def watch(open_study: Study, workers: int, config: Config, *task) -> None:
     """Run the workers under a progress bar: epochs, trials, the best so far, the time left over all trials."""
-    (learned, total), open_ones = book.progress(), sum(map(study.is_unfinished, book.trials()))
-    best = study.results(book.trials()).valid_acc.max() if open_ones < len(book.plan) else 0
-    print(f"{len(book.plan) - open_ones} of {len(book.plan)} trials are done, {total - learned} epochs remain")
+    (learned, total), open_ones = open_study.progress(), sum(map(study.is_unfinished, open_study.trials()))
+    best = study.results(open_study.trials()).valid_acc.max() if open_ones < len(open_study.plan) else 0
+    print(
+        f"{len(open_study.plan) - open_ones} of {len(open_study.plan)} trials are done, {total - learned} epochs remain"
+    )
     with tqdm(total=total, initial=learned, unit=" epochs", disable=config.quiet or None) as bar:
-        for _, ended in run_workers(book, workers, *task):
+        for _, ended in run_workers(open_study, workers, *task):
             for trial in ended:
                 tqdm.write(study.describe(trial))
                 best = max(best, trial.value or 0)
             bar.update()
             if ended:  # here; others may have ended elsewhere
-                bar.n, bar.total = book.progress()
-                open_ones = sum(map(study.is_unfinished, book.trials()))
-            bar.set_postfix_str(f"{len(book.plan) - open_ones}/{len(book.plan)} trials, best {best:.2f} %")
+                bar.n, bar.total = open_study.progress()
+                open_ones = sum(map(study.is_unfinished, open_study.trials()))
+            bar.set_postfix_str(f"{len(open_study.plan) - open_ones}/{len(open_study.plan)} trials, best {best:.2f} %")
 
 
 def print_estimate(settings: Settings, trials: int, workers: int, data: datasets.Data) -> None:

@@ -114,27 +114,27 @@ def watch(
 ) -> None:
     """Until a key ends it, the window is closed, or, without a window, the source is at its end."""
     begin = due = time.monotonic()
-    while not live.keys.over:
-        fresh = None if live.keys.frozen else source.read()
+    while not live.controls.over:
+        fresh = None if live.controls.frozen else source.read()
         if fresh:
             frame = fresh
         elif window or source.is_live:
             now = time.monotonic()
             frame = dataclasses.replace(frame, time=frame.time + PAUSE, arrived=now)  # the last one stands
-            if not (source.is_live or live.keys.frozen):
-                live.keys.standing = "this is the end; q quits"
+            if not (source.is_live or live.controls.frozen):
+                live.controls.standing = "this is the end; q quits"
         else:
             return
         shown, reading = live.step(frame, source.trouble)
         if log and fresh:
-            log.add(frame, live.keys.mode, reading, live.milliseconds)
+            log.add(frame, live.controls.mode, reading, live.milliseconds)
         if record:
             record.add(shown, time.monotonic() - begin if window else frame.time)
         if window:
             now = time.monotonic()
             due = now if source.is_live and fresh else max(now, due + 1 / source.rate)
             key = window.show(shown, due - now)
-            live.keys.press(key, live.crop if reading.box[2] else None, time.monotonic())
+            live.controls.press(key, live.crop if reading.box[2] else None, time.monotonic())
             if not window.is_open:
                 return
 

@@ -22,15 +22,17 @@ from pipeline.tuning.study import Study, is_unfinished
 FINISHED, MEASURED = 500, 20
 
 
-def trial(book: Study) -> dict:
+def trial(open_study: Study) -> dict:
     """Milliseconds of one job's bookkeeping, by its parts; that of a trial is that of 20 epochs."""
     start = time.perf_counter()
-    job = book.take()
+    job = open_study.take()
     taken = time.perf_counter()
     epochs = 0
     while job.trials:
         epochs += 1
-        book.record(job, {"epoch": epochs, "valid_accuracy": 90.0, "test_accuracy": 89.0, "seconds": 1.0 * epochs})
+        open_study.record(
+            job, {"epoch": epochs, "valid_accuracy": 90.0, "test_accuracy": 89.0, "seconds": 1.0 * epochs}
+        )
     end = time.perf_counter()
     take, epoch = 1000 * (taken - start), 1000 * (end - taken) / epochs
     return {"take": take, "epoch": epoch, "trial": take + 20 * epoch}
@@ -60,9 +62,9 @@ def main(url: str = "") -> None:
                 # one-cycle, so that a job is a trial, but for networks without hidden units
                 settings = Settings(schedule="one-cycle", max_batch_size=128, pruner=pruner)
                 history(url, f"{pruner} {finished}", settings, finished)
-                book = Study(url, f"{pruner} {finished}", settings, finished + MEASURED)
-                while any(map(is_unfinished, book.trials())):
-                    rows.append(results.say({"pruner": pruner, "finished": finished, **trial(book)}))
+                open_study = Study(url, f"{pruner} {finished}", settings, finished + MEASURED)
+                while any(map(is_unfinished, open_study.trials())):
+                    rows.append(results.say({"pruner": pruner, "finished": finished, **trial(open_study)}))
     summary = {
         f"{part}_ms_{pruner}_{finished}": statistics.median(
             row[part] for row in rows if row["pruner"] == pruner and row["finished"] == finished

@@ -16,7 +16,7 @@ from pipeline import runtime
 from pipeline.training.muon import orthogonal
 
 SHAPE = 128, 3136  # the first linear layer after two convolutions of FashionNet
-MOMENTUM, DEAD = 0.85, 0.5  # of search.cheap; share of the inputs
+MOMENTUM, DEAD = 0.85, 0.5  # of --preset cheap; share of the inputs
 STEPS = 500, 600  # since an input died
 TURNS = 5
 

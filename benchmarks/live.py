@@ -126,7 +126,10 @@ def speed(config: live_detect.Config, frames: int) -> None:
     for i, (_, page) in enumerate(pages):
         rng = np.random.default_rng([SEED, i])
         moments += [moment.frame for moment in held_page.held(page, held_page.Scene(rng), rng)][::3]
-    ways = {"ours": lambda frame: live.step(frame), "report": lambda frame: report_way(frame.picture, live.keys.model)}
+    ways = {
+        "ours": lambda frame: live.step(frame),
+        "report": lambda frame: report_way(frame.picture, live.controls.model),
+    }
     wall, busy = ({name: [] for name in ways} for _ in range(2))
     memory = []
     for i in range(frames):
@@ -164,7 +167,7 @@ def picture(config: live_detect.Config) -> None:
     scene.light[:] = 235
     for name in ("3", "8", "alpha", "beta"):
         if name == "alpha":
-            live.keys.press(ord("g"), live.crop, 0.0)
+            live.controls.press(ord("g"), live.crop, 0.0)
         conditions = surroundings.Conditions(size=(400, 400), fill=0.6, pen="marker", paper="cream")
         page = held_page.on_page(photographs.photograph([[name]], 6, conditions)[0], np.random.default_rng(5))
         for moment in held_page.held(page, scene, np.random.default_rng(6)):

@@ -31,10 +31,10 @@ def pace(workers: int) -> dict:
     """Epochs a second, from the first epoch's end on."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        book = Study(f"sqlite:///{folder / 'study.db'}", "workers", SETTINGS, TRIALS)
+        open_study = Study(f"sqlite:///{folder / 'study.db'}", "workers", SETTINGS, TRIALS)
         ends = [
             time.perf_counter()
-            for row, _ in run_workers(book, workers, SETTINGS, cli.DATA_DIR, folder, torch.device("cpu"))
+            for row, _ in run_workers(open_study, workers, SETTINGS, cli.DATA_DIR, folder, torch.device("cpu"))
             if row
         ]
     return {"workers": workers, "epochs": len(ends), "epochs_per_second": (len(ends) - 1) / (ends[-1] - ends[0])}

@@ -1,4 +1,4 @@
-"""Data in, Figure out. `save` is the only writer of pictures, `show` the only opener of windows."""
+"""Figures from data. Only `save` writes image files, only `show` opens windows."""
 
 import copy
 import math

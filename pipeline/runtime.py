@@ -1,8 +1,4 @@
-"""Begin a run: settings from the command line, a seeded device, an output folder that is its own.
-
-A script gives its frozen dataclass and its `main` to `launch`, which turns the fields into flags, and an expected
-failure into one line and an exit status: 0 done, 1 it could not be done, 2 wrong usage, 130 Ctrl-C.
-"""
+"""The process of a run: device, threads, seed, memory, and an output folder that no other run uses."""
 
 import ctypes
 import getpass

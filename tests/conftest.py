@@ -76,7 +76,7 @@ def write_idx(raw: Path, part: str, images: np.ndarray, labels: np.ndarray, comp
 
 def command(script: str, *arguments: str) -> list[str]:
     """The command line of a script on 2,000 drawn digits instead of 70,000."""
-    return [sys.executable, str(ROOT / "tests" / "small.py"), script, *arguments]
+    return [sys.executable, str(ROOT / "tests" / "run_on_few_digits.py"), script, *arguments]
 
 
 def run(script: str, *arguments: str, **options) -> subprocess.CompletedProcess:

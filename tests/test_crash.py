@@ -342,7 +342,7 @@ FAILURES = {
         ("--record /proc/film.mp4", 1, "choose another --record"),
         ("--no-headless", 1, "--headless"),
     ],
-}  # the search's are in tests/test_fashion_grid_search.py and test_ledger.py
+}  # the search's are in tests/test_fashion_grid_search.py and test_study.py
 
 
 @pytest.mark.parametrize("script", FAILURES)

@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 import torch
 from conftest import run
+from test_activations import Padded
 from test_models import spoil
-from test_probes import Padded
 from torch import nn
 
 import examine_network
@@ -70,7 +70,7 @@ def model(weights) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def test_split() -> datasets.Split:
-    """The 400 test pictures that `small.py` lets the script draw."""
+    """The 400 test pictures that `run_on_few_digits.py` lets the script draw."""
     return drawn(400, 1)
 
 

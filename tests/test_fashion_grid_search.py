@@ -14,7 +14,7 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
-import clothes
+import fashion_on_digits
 import matplotlib.pyplot as plt
 import optuna
 import pandas as pd
@@ -37,7 +37,7 @@ PICTURES = {"dimensions.png", "coordinates.png", "importances.png", "progress.pn
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen:
     """The script in a process group of its own, as on a machine of its own."""
-    command = [sys.executable, str(ROOT / "tests" / "clothes.py"), *arguments]
+    command = [sys.executable, str(ROOT / "tests" / "fashion_on_digits.py"), *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | environment
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
@@ -94,13 +94,13 @@ def test_writes_what_the_docstring_promises(finished):
 
 
 def test_results_are_those_of_separate_runs(finished, monkeypatch):
-    """Against `search.learn` here, in one process: sharing, workers and the database change no bit."""
+    """Against `trial.train` here, in one process: sharing, workers and the database change no bit."""
     folder, said = finished
     table = pd.read_csv(folder / "results.csv", index_col="trial")
     assert table.valid_acc.is_monotonic_decreasing and sorted(table.index) == list(range(6))
     settings = Settings(max_conv_layers=1, max_linear_layers=2, max_epochs=10, max_dropout=0.1)
-    clothes.pretend(monkeypatch.setattr)
-    data = clothes.fashion(Path("nowhere"))
+    fashion_on_digits.pretend(monkeypatch.setattr)
+    data = fashion_on_digits.fashion(Path("nowhere"))
     for number, planned in enumerate(search_space.plan(settings, 6)):
         row = table.loc[number]
         assert row[list(planned)].to_dict() == planned
@@ -207,7 +207,7 @@ def test_two_machines_on_postgresql_one_dies_and_the_server_too(finished, tmp_pa
 @pytest.fixture
 def here(monkeypatch, capsys, tmp_path):
     """The command line of the script in this process: exit status, and what it said."""
-    clothes.pretend(monkeypatch.setattr)
+    fashion_on_digits.pretend(monkeypatch.setattr)
 
     def launch(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["fashion_grid_search.py", "--output-dir", str(tmp_path), *arguments])

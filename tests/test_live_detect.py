@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, run
-from test_camera import GREY, Fake
+from test_frame_sources import GREY, Fake
 
 import live_detect
 import models
@@ -234,7 +234,7 @@ def test_black_frames_are_named_once_and_their_end_too(config, capsys):
 def test_the_figures_of_speed(config):
     settings = config()
     live = Session(Controls(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
-    live.keys.press(ord("f"), GREY, 0.0)
+    live.controls.press(ord("f"), GREY, 0.0)
     before = live.step(frame_sources.Frame(GREY, 0, 0.0))[0]
     for i in range(1, 40):
         after = live.step(frame_sources.Frame(GREY, i, i / 30))[0]

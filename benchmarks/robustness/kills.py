@@ -52,7 +52,7 @@ EACH_LIFE = 4  # random kills of one run before it may end
 
 
 SEED = 1
-BEGUN = rf"seed {1_000_003 * SEED // 100}(\d\d)\n"  # the pass that training.fit begins
+BEGUN = rf"seed {1_000_003 * SEED // 100}(\d\d)\n"  # the epoch that loop.fit begins
 
 
 @dataclass(frozen=True)

@@ -102,13 +102,15 @@ STUDY = Settings(max_conv_layers=1, max_linear_layers=1, max_dropout=0.1, max_hi
 def study_files(folder: Path) -> dict[str, bytes]:
     """A study of three trials, two of them finished."""
     path = folder / "good.db"
-    book = Study(f"sqlite:///{path}", "s", *STUDY)
+    open_study = Study(f"sqlite:///{path}", "s", *STUDY)
     for _ in range(2):
-        job = book.take()
+        job = open_study.take()
         for epoch in range(1, max(job.trials.values()) + 1):
-            book.record(job, {"epoch": epoch, "valid_accuracy": 80.0, "test_accuracy": 79.5, "seconds": 2.0 * epoch})
-    book.release()
-    book.storage.engine.dispose()  # which brings the log beside it into the file
+            open_study.record(
+                job, {"epoch": epoch, "valid_accuracy": 80.0, "test_accuracy": 79.5, "seconds": 2.0 * epoch}
+            )
+    open_study.release()
+    open_study.storage.engine.dispose()  # which brings the log beside it into the file
     return {path.name: path.read_bytes()}
 
 
@@ -268,9 +270,12 @@ def read_checkpoint(path: Path, good: dict[str, bytes]) -> None:
 def read_study(path: Path, good: dict[str, bytes]) -> None:
     """Numbers that a wound has changed are nowhere marked as wrong; that they can be read is all that can be asked."""
     try:
-        book = Study(f"sqlite:///{path}", "s", *STUDY)
-        assert list(study_module.results(book.trials()).columns)[-1] == "state" and len(book.families()) <= STUDY[1]
-        book.storage.engine.dispose()
+        open_study = Study(f"sqlite:///{path}", "s", *STUDY)
+        assert (
+            list(study_module.results(open_study.trials()).columns)[-1] == "state"
+            and len(open_study.families()) <= STUDY[1]
+        )
+        open_study.storage.engine.dispose()
     finally:
         for log in path.parent.glob(f"{path.name}-*"):
             log.unlink()

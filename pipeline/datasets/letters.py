@@ -1,7 +1,7 @@
-"""The letters to learn from: folders of real ones, drawn ones, or both, as train and validation splits.
+"""The letters to learn: folders of real ones, synthetic ones, or both, as training and validation splits.
 
-A folder for each class holds pictures of it; the folder's name is the class. So a new letter, or any other sign, is
-taught by a folder of a few pictures. The classes that `strokes` can draw are joined by drawn letters, as many as asked.
+A folder for each class holds images of it, and its name is the class: a new letter or any other sign needs only a
+folder with a few images. Classes that have stroke templates are joined by as many synthetic letters as asked for.
 """
 
 from collections.abc import Sequence

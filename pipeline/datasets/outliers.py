@@ -1,9 +1,8 @@
-"""Pictures of what is no digit, or none of a few letters, for a network to learn that it may decline.
+"""Images of no class, on which a network learns to be unsure (outlier exposure).
 
-Hendrycks, Mazeika and Dietterich, "Deep anomaly detection with outlier exposure", 2019, showed a network pictures of
-other things while it trained; theirs were natural images, and pen strokes of other scripts went on being taken for
-digits. These here are made of pen strokes: drawn ones (scribbles, letters), and the classes' own (cut, mixed,
-turned, two at a time), beside shapes, textures and noise.
+Hendrycks, Mazeika and Dietterich, "Deep anomaly detection with outlier exposure", 2019, used natural images; with those
+pen strokes of other scripts were still taken for digits. These are made of pen strokes: synthetic ones (scribbles,
+letters) and the classes' own (cut, blended, rotated, two at a time), beside shapes, textures and noise.
 """
 
 from collections.abc import Callable, Collection

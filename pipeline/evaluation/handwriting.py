@@ -1,6 +1,6 @@
-"""People's own handwriting, read by a network: the answers, the table, the picture of what it saw.
+"""Classify people's own handwriting: the answers, the table, the printed summary.
 
-An answer counts only where the network is sure of it; otherwise it is `unclear`.
+An answer counts only where the network's confidence is above MIN_CONFIDENCE; otherwise it is `unclear`.
 """
 
 import itertools

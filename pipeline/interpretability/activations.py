@@ -1,6 +1,6 @@
-"""Questions to a trained network: what it holds at every stage, what excites a channel, what it cannot do without.
+"""What a trained network computes at every stage, and which patches excite each channel.
 
-They work on every network of the project: its layers are found by following a picture through it.
+It works on every network of the project: the stages are found by tracing an image through it.
 """
 
 import copy

@@ -1,7 +1,5 @@
-"""The figures of an examination: data in, Figure out, saved like all others by `plots.save`.
-
-Grey is a picture, black its paper. Viridis is a filter, yellow the most positive weight. Red and blue are values
-above and below zero.
+"""The figures of the examination. Gray is an image, black its background. Viridis is a filter, yellow the most positive
+weight. Red and blue are values above and below zero.
 """
 
 import math

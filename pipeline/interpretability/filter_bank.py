@@ -1,8 +1,8 @@
 """The standard filters of image processing at every angle, and which of them a learned filter resembles most.
 
-The measure is the correlation over the weights (Pearson's, as in `numpy.corrcoef`): brightness and contrast of a
-filter do not count, only its pattern. Nor does the sign: a Sobel filter upside down is a Sobel filter. All kernels
-are centred; an edge at the rim of a learned filter is not looked for.
+The measure is Pearson's correlation over the weights, as in `numpy.corrcoef`: brightness and contrast of a filter do
+not count, only its pattern. Nor does the sign: a Sobel filter upside down is a Sobel filter. All kernels are centered;
+an edge at the border of a learned filter is not looked for.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""What a key does: which network reads, how large the box is, whether the picture stands, where a crop is filed.
+"""What each key does: the network that reads, the size of the box, pausing, saving a crop and labelling it.
 
-A crop is saved at once; then the bar asks for its name. A digit is one key. A Greek letter is its name, typed until no
-other begins so: `a` is alpha, `et` is eta.
+A crop is saved at once; then its label is asked for. A digit is one key. A Greek letter is its name, typed until no
+other name begins with it: `a` is alpha, `et` is eta.
 """
 
 import os

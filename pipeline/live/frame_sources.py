@@ -1,7 +1,7 @@
-"""Frames from a camera, a video, a folder of pictures or an address; and, where none come, what to do about it.
+"""Frames from a camera, a video, a folder of images or a stream address.
 
-Cameras are told apart from files by what a user expects: a file has every frame read and then it is over, a camera's
-latest frame counts, and one that falls silent is tried again for a while.
+Every frame of a file is read, and then it is over. Of a camera only the latest frame counts, and one that sends no more
+is reopened for a while.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""What is shown: the box, the large answer, what the network sees, the keys; and the window, where there can be one.
+"""What is drawn over a frame: the box, the answer, the network's input, its likeliest classes, messages, the key help.
 
-All that is written is drawn once by Pillow, since OpenCV's own letters know no Greek before its fifth release, and
-kept as a sprite: laying one over a frame takes some microseconds.
+Text is rendered once by Pillow, since OpenCV's own fonts have no Greek before release 5, and cached: laying it over a
+frame takes microseconds.
 """
 
 from dataclasses import dataclass

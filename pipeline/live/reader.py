@@ -1,9 +1,9 @@
-"""A steady answer out of frame after frame: what a box shows, read, averaged over a moment, kept while it holds.
+"""Temporal smoothing: one stable answer from many frames of a box.
 
-A page held by hand trembles, a page brought into the box is moved. What moves is not read; while the ink is cut by the
-box's edge there is no answer. While it lies still the log-probabilities of the last frames are averaged; every frame
-adds one of five looks, straight or turned either way; of three neighbouring looks those count that are most sure, so a
-page may be held askew. The answer appears above SURE and stays until the confidence falls below EXIT_CONFIDENCE.
+A page held by hand trembles, and one that is brought into the box moves. Nothing is classified while the ink moves or
+is cut by the box's edge. While it lies still the log-probabilities of the last frames are averaged. Each frame adds one
+of five views, rotated either way; of three neighbouring views the most confident count, so the page may be held at an
+angle. The answer appears above MIN_CONFIDENCE and stays until the confidence falls below EXIT_CONFIDENCE.
 """
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""Frames to a video file that plays at the speed at which they came."""
+"""Write frames to a video file that plays at the speed at which they came."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What happens to one frame: the box is cut out, read, drawn over, and what is wrong with the picture is said."""
+"""One frame of the live window: crop the box, classify it, draw the overlay, report what is wrong with the picture."""
 
 import contextlib
 import csv
@@ -27,9 +27,9 @@ STATISTICS_FRAMES = 15  # frames after which the figures shown are taken anew, s
 class Session:
     """One frame after the other, read and drawn."""
 
-    def __init__(self, keys: Controls, mirror: bool = False):
-        self.keys, self.mirror = keys, mirror
-        self.steady = SmoothedReader(keys.model)
+    def __init__(self, controls: Controls, mirror: bool = False):
+        self.controls, self.mirror = controls, mirror
+        self.reader = SmoothedReader(controls.model)
         self.frames = 0
         self.crop = np.zeros((0, 0, 3), np.uint8)  # (S, S, 3), what was in the box; none before the first frame
         self.milliseconds = 0.0  # that the last frame took
@@ -45,12 +45,12 @@ class Session:
             trouble: why no frame comes; then this one, the last, is not read again.
         """
         start = time.perf_counter()
-        if self.steady.model is not self.keys.model:
-            self.steady = SmoothedReader(self.keys.model)
-        box = overlay.box_of(frame.picture, self.keys.share)
+        if self.reader.model is not self.controls.model:
+            self.reader = SmoothedReader(self.controls.model)
+        box = overlay.box_of(frame.picture, self.controls.share)
         self.crop = frame.picture[box].copy()  # before anything is drawn on it
-        view = frame.picture[overlay.box_of(frame.picture, min(1, (1 + CROP_MARGIN) * self.keys.share))]
-        reading = self.steady.forget() if trouble else self.steady.read(view, frame.time)
+        view = frame.picture[overlay.box_of(frame.picture, min(1, (1 + CROP_MARGIN) * self.controls.share))]
+        reading = self.reader.forget() if trouble else self.reader.read(view, frame.time)
         height, width = frame.picture.shape[:2]
         zoom = min(-(-MIN_DISPLAY_HEIGHT_PX // height), -(-2 * MIN_DISPLAY_HEIGHT_PX // width))
         shown = cv2.resize(frame.picture, None, fx=zoom, fy=zoom) if zoom > 1 else frame.picture.copy()
@@ -61,10 +61,10 @@ class Session:
         ink = tuple(zoom * length for length in (x - aside, y - aside, width, height))
         trouble = trouble or self._blackness(frame)
         self._say(trouble)
-        message = trouble or self.keys.message(time.monotonic())
-        rate = self._rate if self.keys.rate else ""
-        over = overlay.View(self.keys.title, message, rate, self.keys.help)
-        overlay.draw(shown, overlay.box_of(shown, self.keys.share), ink, reading, over)
+        message = trouble or self.controls.message(time.monotonic())
+        rate = self._rate if self.controls.rate else ""
+        over = overlay.View(self.controls.title, message, rate, self.controls.help)
+        overlay.draw(shown, overlay.box_of(shown, self.controls.share), ink, reading, over)
         self.milliseconds = 1000 * (time.perf_counter() - start)
         self._count(frame)
         return shown, reading

@@ -1,7 +1,7 @@
-"""One training loop, one evaluation, one prediction, for every network of the project.
+"""The training loop for every network of the project.
 
-`fit` is a generator: the script keeps its own `for epoch in training.fit(...)`, so printing, history, early
-stopping and saving are ordinary lines there. It leaves out validation (call `evaluate`) and files.
+`fit` is a generator that yields after each epoch, so that validation, printing and saving are ordinary lines where it
+is called; `run.TrainingRun` adds the files that a script needs.
 """
 
 import copy

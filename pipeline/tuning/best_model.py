@@ -1,4 +1,4 @@
-"""The best network for clothes: the shape that the search found, trained by the recipe that suits it best."""
+"""The best model for Fashion-MNIST: the architecture that the search found, trained by a recipe of its own."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A search in pictures: what each dimension does to the accuracy, and what the search cost."""
+"""The figures of a search: accuracy against each dimension, importances, progress, and training times."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def write(table: pd.DataFrame, names: Sequence[str], shares: Mapping[str, float]
     """Draw all five once two trials are complete; until then remove another study's, which would seem this one's.
 
     Args:
-        table: as `ledger.results` makes it.
+        table: as `study.results` makes it.
         names: of the dimensions.
         shares: of each that was varied, its importance.
     """

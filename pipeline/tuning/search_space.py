@@ -1,8 +1,8 @@
-"""The report's grid of networks for clothes, and how one of them is trained, epoch by epoch.
+"""The grid of configurations to search, the order in which they are tried, and which of them share one training run.
 
-Configurations that differ in their epochs alone are a family: at a constant learning rate a run of 20 epochs passes
-through those of 5, 10 and 15, to the bit, so one run answers for all. What databases, processes and pictures need
-stands in ledger.py, crew.py and charts.py.
+Configurations that differ only in their epochs are a family: at a constant learning rate a run of 20 epochs passes
+through the results of 5, 10 and 15, to the bit, so one run serves all of them. trial.py trains a configuration,
+study.py keeps the results in a database, workers.py runs the processes, charts.py draws the figures.
 """
 
 import itertools

@@ -1,7 +1,7 @@
-"""The study in its database: which trials there are, what came of each.
+"""A study in its database: its trials, their states and results.
 
-Optuna keeps trials and suggests configurations, prunes and ranks; leases.py says which worker trains which. So no trial
-is run twice, and none is lost when a machine is.
+Optuna stores the trials, suggests configurations, prunes and ranks; leases.py says which worker trains which. So no
+trial is trained twice, and none is lost with a machine.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""Worker processes of one thread each, which train what a study has to train; the parent alone speaks to the database.
+"""Worker processes of one thread each, which train the jobs of a study; only the parent process uses the database.
 
-A worker gets a job, sends a row after each epoch and hears whether to go on. One that dies is replaced, and its job
-goes on from the family's file; one whose parent dies ends at its next row.
+A worker receives a job, sends a row after each epoch, and is told whether to continue. A worker that dies is replaced,
+and its job continues from the family's file; a worker whose parent dies ends at its next row.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder
         pipe.send(("broken", errors.disk_trouble(failure)))
 
 
-def run_workers(book: Study, count: int, *task) -> Iterator[tuple[dict | None, list[FrozenTrial]]]:
+def run_workers(open_study: Study, count: int, *task) -> Iterator[tuple[dict | None, list[FrozenTrial]]]:
     """Let `count` workers do what is left of the study, other machines' share excepted.
 
     Yields:
@@ -102,18 +102,18 @@ def run_workers(book: Study, count: int, *task) -> Iterator[tuple[dict | None, l
     Raises:
         Failure: a worker cannot do its work, whatever the configuration.
     """
-    jobs = sum(any(map(study.is_unfinished, members)) for members in book.families())
+    jobs = sum(any(map(study.is_unfinished, members)) for members in open_study.families())
     workers = [Worker(*task) for _ in range(min(count, jobs))]
     deaths: dict[str, int] = {}
     beaten = time.monotonic()
     try:
         while True:
             for worker in workers:
-                if worker.is_free and (job := worker.job or book.take()):
+                if worker.is_free and (job := worker.job or open_study.take()):
                     worker.give(job)
             busy = {worker.pipe: worker for worker in workers if not worker.is_free}
             if not busy:
-                if not any(map(study.is_unfinished, book.trials())):
+                if not any(map(study.is_unfinished, open_study.trials())):
                     return
                 time.sleep(leases.HEARTBEAT_SECONDS)  # what is left is at work elsewhere
                 continue
@@ -121,7 +121,7 @@ def run_workers(book: Study, count: int, *task) -> Iterator[tuple[dict | None, l
                 worker = busy[pipe]
                 kind, content = worker.listen()
                 if kind == "row":
-                    ended = book.record(worker.job, content)
+                    ended = open_study.record(worker.job, content)
                     yield content, ended
                     go_on = bool(worker.job.trials)
                     worker.answer(go_on)
@@ -129,7 +129,7 @@ def run_workers(book: Study, count: int, *task) -> Iterator[tuple[dict | None, l
                 elif kind == "free":
                     worker.is_free = True
                 elif kind == "failed":
-                    yield None, book.fail(worker.job, content)
+                    yield None, open_study.fail(worker.job, content)
                     worker.job = None
                 elif kind == "broken":
                     raise Failure(content)
@@ -145,12 +145,12 @@ def run_workers(book: Study, count: int, *task) -> Iterator[tuple[dict | None, l
                     reason = f"its worker died {MAX_WORKER_DEATHS} times (exit code {content}): too little memory?"
                     if job is None:
                         raise Failure(f"{reason} use fewer --workers")
-                    yield None, book.fail(job, reason)
+                    yield None, open_study.fail(job, reason)
                     worker.job = None
             if time.monotonic() - beaten > leases.HEARTBEAT_SECONDS:
-                book.beat()
+                open_study.beat()
                 beaten = time.monotonic()
     finally:
         for worker in workers:
             worker.end()
-        book.release()
+        open_study.release()

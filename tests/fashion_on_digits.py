@@ -1,4 +1,4 @@
-"""Run the search on clothes drawn for a test, in its workers too: `python clothes.py --trials 4 ...`.
+"""Run the search on clothes drawn for a test, in its workers too: `python fashion_on_digits.py --trials 4 ...`.
 
 A worker begins by importing the file its parent was started with, under another name than `__main__`.
 """
@@ -34,7 +34,7 @@ def pretend(put: Callable[[object, str, object], None]) -> None:
     put(datasets, "fashion_mnist", fashion)
 
 
-if __name__ != "clothes":  # not where a test imports it
+if __name__ != "fashion_on_digits":  # not where a test imports it
     pretend(setattr)
     if "LOST" in os.environ:
         search_space.LEARNING_RATES["adam"] = [1e30, 0.001]

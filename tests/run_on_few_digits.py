@@ -1,4 +1,4 @@
-"""Run a script of the project on a set small enough for a test: `python small.py train_mnist.py --epochs 1`."""
+"""Run a script on a set small enough for a test: `python run_on_few_digits.py train_mnist.py --epochs 1`."""
 
 import functools
 import runpy

@@ -38,18 +38,18 @@ def row(epoch: int, accuracy: float = 80.0) -> dict:
     }  # fmt: skip
 
 
-def learn(book: Study, job: Job, accuracy: float = 80.0) -> list[int]:
+def learn(open_study: Study, job: Job, accuracy: float = 80.0) -> list[int]:
     """Give a job all its epochs; the numbers of the trials that ended, in order."""
     ended = []
     for epoch in range(1, max(job.trials.values()) + 1):
-        ended += [trial.number for trial in book.record(job, row(epoch, accuracy))]
+        ended += [trial.number for trial in open_study.record(job, row(epoch, accuracy))]
     return ended
 
 
-def finish(book: Study) -> list[int]:
+def finish(open_study: Study) -> list[int]:
     ended = []
-    while job := book.take():
-        ended += learn(book, job, 80 + job.number / 10)
+    while job := open_study.take():
+        ended += learn(open_study, job, 80 + job.number / 10)
     return ended
 
 
@@ -57,20 +57,20 @@ def finish(book: Study) -> list[int]:
 def test_every_trial_ends_once(url, sampler):
     settings = Settings(sampler=sampler, max_conv_layers=1, max_linear_layers=2, max_dropout=0.1, max_hidden_units=64)
     settings = Settings(**vars(settings) | {"max_batch_size": 32, "max_epochs": 10})
-    book = Study(url, "s", settings, 9)
-    ended = finish(book)
+    open_study = Study(url, "s", settings, 9)
+    ended = finish(open_study)
     count = 12 if sampler == "grid" else 9
-    assert sorted(ended) == list(range(count)) and book.take() is None
-    table = results(book.trials())
+    assert sorted(ended) == list(range(count)) and open_study.take() is None
+    table = results(open_study.trials())
     assert len(table) == count and (table.state == "complete").all() and table.valid_acc.is_monotonic_decreasing
     assert list(table.columns) == [*search_space.DIMENSIONS, "valid_acc", "test_acc", "time_sec", "state"]
     assert (table.time_sec == 2 * table.epochs).all(), "what a run of its own would take"
     if sampler != "tpe":
         for number, planned in enumerate(search_space.plan(settings, 9)):
             assert table.loc[number, list(planned)].to_dict() == planned
-    learned, total = book.progress()
+    learned, total = open_study.progress()
     assert learned == total
-    shares = book.importances()
+    shares = open_study.importances()
     assert sum(shares.values()) == pytest.approx(1) and shares
 
 
@@ -84,21 +84,21 @@ def test_a_prolonged_study_keeps_what_is_done(url):
 
 
 def test_two_machines_never_have_the_same(url):
-    books = [Study(url, "s", SMALL, 16) for _ in range(2)]
+    searches = [Study(url, "s", SMALL, 16) for _ in range(2)]
     ended, errors = [], []
 
-    def work(book: Study) -> None:
+    def work(open_study: Study) -> None:
         try:
-            ended.extend(finish(book))
+            ended.extend(finish(open_study))
         except Exception as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(book,)) for book in books]
+    threads = [threading.Thread(target=work, args=(open_study,)) for open_study in searches]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        for book in books:
-            book.beat()
+        for open_study in searches:
+            open_study.beat()
         time.sleep(0.05)
     assert not errors and sorted(ended) == list(range(16))
 
@@ -131,48 +131,48 @@ def test_what_is_released_is_free_at_once(url):
 def test_one_run_answers_for_a_family(url):
     settings = Settings(sampler="grid", max_conv_layers=1, max_linear_layers=1, max_dropout=0.1, max_hidden_units=64)
     settings = Settings(**vars(settings) | {"max_batch_size": 32})
-    book = Study(url, "s", settings, 1)
-    job = book.take()
+    open_study = Study(url, "s", settings, 1)
+    job = open_study.take()
     assert job.configuration["epochs"] == 20 and sorted(job.trials.values()) == [5, 10, 15, 20]
     by_epochs = {epochs: number for number, epochs in job.trials.items()}
     for epoch in range(1, 21):
-        ended = [trial.number for trial in book.record(job, row(epoch))]
+        ended = [trial.number for trial in open_study.record(job, row(epoch))]
         assert ended == ([by_epochs[epoch]] if epoch in by_epochs else [])
-    assert book.take().number != job.number
+    assert open_study.take().number != job.number
 
 
 def test_hyperband_ends_what_lags_behind(url):
     settings = Settings(**vars(SMALL) | {"pruner": "hyperband"})
-    book, lengths = Study(url, "s", settings, 16), {}
-    while job := book.take():
+    open_study, lengths = Study(url, "s", settings, 16), {}
+    while job := open_study.take():
         accuracy = 90.0 if job.number < 3 else 50.0
-        learn(book, job, accuracy)
-    for trial in book.trials():
+        learn(open_study, job, accuracy)
+    for trial in open_study.trials():
         lengths.setdefault(trial.state, []).append(trial.last_step)
     assert len(lengths[TrialState.PRUNED]) >= 5 and max(lengths[TrialState.PRUNED]) < 10
-    assert all(trial.state == TrialState.COMPLETE for trial in book.trials()[:1])
-    table = results(book.trials())
+    assert all(trial.state == TrialState.COMPLETE for trial in open_study.trials()[:1])
+    table = results(open_study.trials())
     assert (table[table.state == "pruned"].epochs < 10).all() and len(table) == 16
-    assert "pruned after epoch" in describe(next(t for t in book.trials() if t.state == TrialState.PRUNED))
+    assert "pruned after epoch" in describe(next(t for t in open_study.trials() if t.state == TrialState.PRUNED))
 
 
 def test_the_tree_s_choice_goes_where_it_was_good(url):
-    book = Study(url, "s", Settings(sampler="tpe", max_epochs=5), 30)
+    open_study = Study(url, "s", Settings(sampler="tpe", max_epochs=5), 30)
     rates = []
-    while job := book.take():
+    while job := open_study.take():
         rate = job.configuration["learning_rate"]
         rates.append(rate)
-        learn(book, job, {0.01: 60.0, 0.001: 90.0, 0.0001: 70.0}[rate] - job.configuration["conv_layers"])
+        learn(open_study, job, {0.01: 60.0, 0.001: 90.0, 0.0001: 70.0}[rate] - job.configuration["conv_layers"])
     assert rates[15:].count(0.001) >= 10
 
 
 def test_a_failed_trial_is_named_and_the_rest_goes_on(url):
-    book = Study(url, "s", Settings(max_epochs=5), 3)
-    (failed,) = book.fail(book.take(), "the loss is nan")
+    open_study = Study(url, "s", Settings(max_epochs=5), 3)
+    (failed,) = open_study.fail(open_study.take(), "the loss is nan")
     line = describe(failed)
     assert f"trial {failed.number}:" in line and line.endswith("failed, the loss is nan") and "\n" not in line
-    assert len(finish(book)) == 2 and len(results(book.trials())) == 2
-    assert book.take() is None, "it is not tried again"
+    assert len(finish(open_study)) == 2 and len(results(open_study.trials())) == 2
+    assert open_study.take() is None, "it is not tried again"
 
 
 def test_another_search_under_the_same_name(url):
@@ -218,7 +218,7 @@ def test_a_file_that_is_no_database(tmp_path):
 
 def test_a_study_with_damaged_rows(url, tmp_path):
     """What SQLite cannot see is seen by Optuna; more of it in benchmarks/robustness/mutants.py."""
-    learn(book := Study(url, "s", SMALL, 3), book.take())
+    learn(open_study := Study(url, "s", SMALL, 3), open_study.take())
     with sqlite3.connect(next(tmp_path.glob("*.db"))) as database:
         database.execute("update trial_params set distribution_json = 'nonsense'")
     for opened in (lambda: Study(url, "s", SMALL, 3), lambda: best(url, 0)):
@@ -250,16 +250,16 @@ def test_a_read_only_database(url, tmp_path):
 
 
 def test_a_locked_database_is_waited_for(url, tmp_path, capsys, monkeypatch):
-    book = Study(url, "s", SMALL, 3)
+    open_study = Study(url, "s", SMALL, 3)
     path = next(tmp_path.glob("*.db"))
     with locked(path), pytest.raises(Failure, match=r"did not answer for 1 s .*locked"):
-        book.take()
+        open_study.take()
     assert "locked): trying again" in capsys.readouterr().out
     monkeypatch.setattr(storage, "RUN_TIMEOUT_SECONDS", 20)
     lock = locked(path)
     lock.__enter__()
     threading.Timer(1.5, lambda: lock.__exit__(None, None, None)).start()
-    assert len(finish(book)) == 3
+    assert len(finish(open_study)) == 3
     assert "answers again" in capsys.readouterr().out
 
 

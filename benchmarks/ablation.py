@@ -30,7 +30,10 @@ from pipeline.preprocessing.image_files import list_images, read_image
 
 def changed(**fields):
     """Both scales of a single character with some fields replaced."""
-    return [(photo, name, dataclasses.replace(getattr(photo, name), **fields)) for name in ("PHOTO", "GENEROUS")]
+    return [
+        (photo, name, dataclasses.replace(getattr(photo, name), **fields))
+        for name in ("PHOTO_SCALE", "BROAD_PEN_SCALE")
+    ]
 
 
 def constants(module, **values):

@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_whole_files_and_goes_on_with_more_room(script, size,
         if folder is None:
             pytest.skip("to make a small disk takes rights that are missing here; see test_train_mnist for a stand-in")
         outcome = run(script, "--output-dir", folder)
-        is_told(outcome, 1, "make room")
+        is_told(outcome, 1, "free some space")
         said_by_sqlite = script == "fashion_grid_search.py" and "disk is full" in outcome.error
         assert "No space left on device" in outcome.error or said_by_sqlite
         kills.read_all(folder)
@@ -288,7 +288,7 @@ TRAINS = [
     ("--resume --output-dir {}/other", 1, "run without --resume"),
     ("--handwritten {}/nothing", 1, "there is no"),
     ("--handwritten {}/text.png", 1, "not a readable image"),
-    ("--handwritten {}/pipe", 1, "no file"),
+    ("--handwritten {}/pipe", 1, "not a regular file"),
     ("--handwritten {}/empty folder", 1, "no images"),
 ]
 LETTERS = [

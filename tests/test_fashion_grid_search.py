@@ -116,7 +116,7 @@ def test_a_lost_network_fails_by_name_and_the_search_goes_on(tmp_path):
     """Half of the learning rates are 1e30."""
     arguments = [*SMALL, "--max-epochs", "5", "--trials", "5", "--workers", "1", "--output-dir", str(tmp_path)]
     said = ending(start(*arguments, LOST="1"))
-    failed = re.findall(r"^trial (\d): .* learning rate 1e\+30: failed, the loss is nan, .*$", said, re.M)
+    failed = re.findall(r"^trial (\d): .* learning rate 1e\+30: failed, training diverged \(loss is nan\).*$", said, re.M)
     table = pd.read_csv(tmp_path / "results.csv", index_col="trial")
     assert len(failed) >= 1 and len(table) >= 1 and len(failed) + len(table) == 5
     assert set(map(int, failed)).isdisjoint(table.index) and (table.learning_rate == 0.001).all()
@@ -225,7 +225,7 @@ def test_the_same_command_again_trains_nothing(finished, here):
     folder, _ = finished
     before = (folder / "results.csv").read_bytes()
     status, said, _ = here(*SMALL, "--trials", "6", "--output-dir", str(folder))
-    assert status == 0 and "6 of 6 trials are done, 0 epochs are left" in said
+    assert status == 0 and "6 of 6 trials are done, 0 epochs remain" in said
     assert (folder / "results.csv").read_bytes() == before
 
 
@@ -241,7 +241,7 @@ def test_dry_run_prints_the_report_s_grid_and_an_estimate(here, monkeypatch, tmp
     status, said, _ = here("--dry-run", "--workers", "2")
     assert status == 0 and "1,296 configurations, 75 to try" in said and "learning_rate  0.01, 0.001, 0.0001" in said
     separate, together, minutes, halved = map(int, re.search(
-        r"(\d+) epochs one by one, (\d+) where .*\nabout (\d+)\.0 minutes of one thread, (\d+)\.\d with 2", said
+        r"(\d+) epochs one by one, (\d+) when .*\nabout (\d+)\.0 minutes of one thread, (\d+)\.\d with 2", said
     ).groups())  # fmt: skip
     assert 75 * 5 < together < separate < 75 * 20 and minutes == together and abs(halved - minutes / 2) <= 1
     assert not (tmp_path / "study.db").exists()

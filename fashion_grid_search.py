@@ -3,7 +3,7 @@
     python fashion_grid_search.py                          the report's search: 75 of them at random, hours
     python fashion_grid_search.py --pictures 3000 --study look      a look at it, on few of the training pictures
     python fashion_grid_search.py --dry-run                the grid, the sample, and how long it will take here
-    python fashion_grid_search.py --preset cheap           beyond the report: pruned, normalised, one-cycle; minutes
+    python fashion_grid_search.py --preset cheap           beyond the report: pruned, normalized, one-cycle; minutes
     python fashion_grid_search.py --sampler tpe --pruner hyperband --study clever       what Optuna finds
     python fashion_grid_search.py --storage postgresql+psycopg://user@host/database     on several machines at once
     python fashion_grid_search.py --champion               train the best shape found by the best recipe

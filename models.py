@@ -29,14 +29,14 @@ class MnistNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc1 = nn.Linear(320, 50)
         self.fc2 = nn.Linear(50, len(class_names))
-        self.norm1 = self.norm2 = None  # `add_norms` puts batch normalisation here while training
+        self.norm1 = self.norm2 = None  # `add_norms` puts batch normalization here while training
 
     @property
     def class_names(self) -> list[str]:
         return self.settings["class_names"]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 1, 28, 28) normalised pictures -> (N, classes) log-probabilities."""
+        """(N, 1, 28, 28) normalized pictures -> (N, classes) log-probabilities."""
         x = _pool(self.conv1(x), self.norm1)  # (N, 10, 12, 12)
         x = _pool(self.dropout(self.conv2(x)), self.norm2)  # (N, 20, 4, 4)
         x = F.relu(self.fc1(x.flatten(1)))  # (N, 50)
@@ -59,14 +59,14 @@ class GreekNet(nn.Module):
         self.fc1 = nn.Linear(360, 50)
         self.dropout = nn.Dropout(dropout)
         self.fc2 = nn.Linear(50, len(class_names))
-        self.norm1 = self.norm2 = self.norm3 = None  # `add_norms` puts batch normalisation here while training
+        self.norm1 = self.norm2 = self.norm3 = None  # `add_norms` puts batch normalization here while training
 
     @property
     def class_names(self) -> list[str]:
         return self.settings["class_names"]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 1, 28, 28) normalised pictures -> (N, classes) log-probabilities."""
+        """(N, 1, 28, 28) normalized pictures -> (N, classes) log-probabilities."""
         x = _pool(self.conv1(x), self.norm1)  # (N, 10, 14, 14)
         x = _pool(self.conv2(x), self.norm2)  # (N, 20, 7, 7)
         x = _pool(self.conv3(x), self.norm3)  # (N, 40, 3, 3)
@@ -107,14 +107,14 @@ class FashionNet(nn.Module):
         for i in range(linear_layers):
             setattr(self, f"fc{i + 1}", nn.Linear(sizes[i], sizes[i + 1]))
         for i in range(conv_layers):
-            setattr(self, f"norm{i + 1}", None)  # `add_norms` puts batch normalisation here while training
+            setattr(self, f"norm{i + 1}", None)  # `add_norms` puts batch normalization here while training
 
     @property
     def class_names(self) -> list[str]:
         return self.settings["class_names"]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 1, 28, 28) normalised pictures -> (N, classes) log-probabilities."""
+        """(N, 1, 28, 28) normalized pictures -> (N, classes) log-probabilities."""
         for i in range(1, self.settings["conv_layers"] + 1):
             x = _pool(getattr(self, f"conv{i}")(x), getattr(self, f"norm{i}"))
         x = self.dropout(x).flatten(1)
@@ -124,7 +124,7 @@ class FashionNet(nn.Module):
 
 
 def _pool(x: torch.Tensor, norm: nn.Module | None) -> torch.Tensor:
-    """Keep the greatest of each 2x2, normalise where there is a norm, cut off below zero."""
+    """Keep the greatest of each 2x2, normalize where there is a norm, cut off below zero."""
     x = F.max_pool2d(x, 2)
     return F.relu(x if norm is None else norm(x))
 

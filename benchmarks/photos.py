@@ -6,7 +6,7 @@
 FOLDER holds labelled photographs (see handwritten/README.md). Writes benchmarks/results/sheets.json: milliseconds for
 a 300x300 crop and a 12-megapixel sheet, on one thread; of 60 drawn sheets the characters found and invented. With
 FOLDER also photos.json: for each set of weights, of FOLDER and of 300 drawn photographs under random conditions, the
-share right, answered, and right when answered, beside the tutorials' way (grey, dark on light turned round, resized to
+share right, answered, and right when answered, beside the tutorials' way (gray, dark on light turned round, resized to
 28x28) on the same.
 """
 
@@ -45,9 +45,9 @@ def milliseconds(action, repeats: int) -> float:
 
 def tutorial_way(picture: np.ndarray) -> np.ndarray:
     """What the tutorials do."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.ndim == 3 else picture
-    grey = cv2.resize(grey, (28, 28), interpolation=cv2.INTER_AREA)
-    return 255 - grey if np.median(grey) > 127 else grey
+    gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.ndim == 3 else picture
+    gray = cv2.resize(gray, (28, 28), interpolation=cv2.INTER_AREA)
+    return 255 - gray if np.median(gray) > 127 else gray
 
 
 def drawn() -> tuple[list[np.ndarray], list[str]]:

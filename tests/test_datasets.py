@@ -70,7 +70,7 @@ def test_gives_what_torchvision_gives(folder):
     assert data.name == "MNIST"
 
 
-def test_normalise_gives_mean_0_and_deviation_1(split):
+def test_normalize_gives_mean_0_and_deviation_1(split):
     assert abs(split.images.mean()) < 0.1 and abs(split.images.std() - 1) < 0.1
 
 

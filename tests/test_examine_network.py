@@ -230,8 +230,8 @@ def test_the_share_of_the_two_directions(finished, metrics, model, test_split):
     handle = model.fc2.register_forward_pre_hook(lambda _, given: caught.append(given[0].detach()))
     model(test_split.images)
     handle.remove()
-    centred = (caught[0] - caught[0].mean(0)).double()
-    singular = torch.linalg.svdvals(centred)
+    centered = (caught[0] - caught[0].mean(0)).double()
+    singular = torch.linalg.svdvals(centered)
     share = ((singular[:2] ** 2).sum() / (singular**2).sum()).item()
     assert metrics["variance_in_two_dimensions"] == pytest.approx(share, abs=1e-5)
     assert f"hold {100 * share:.1f} %" in finished[1].stdout

@@ -116,7 +116,9 @@ def test_a_lost_network_fails_by_name_and_the_search_goes_on(tmp_path):
     """Half of the learning rates are 1e30."""
     arguments = [*SMALL, "--max-epochs", "5", "--trials", "5", "--workers", "1", "--output-dir", str(tmp_path)]
     said = ending(start(*arguments, LOST="1"))
-    failed = re.findall(r"^trial (\d): .* learning rate 1e\+30: failed, training diverged \(loss is nan\).*$", said, re.M)
+    failed = re.findall(
+        r"^trial (\d): .* learning rate 1e\+30: failed, training diverged \(loss is nan\).*$", said, re.M
+    )
     table = pd.read_csv(tmp_path / "results.csv", index_col="trial")
     assert len(failed) >= 1 and len(table) >= 1 and len(failed) + len(table) == 5
     assert set(map(int, failed)).isdisjoint(table.index) and (table.learning_rate == 0.001).all()

@@ -5,13 +5,13 @@ import pytest
 from pipeline.errors import Failure
 from pipeline.live import frame_sources
 
-GREY = np.full((720, 1280, 3), 120, np.uint8)
+GRAY = np.full((720, 1280, 3), 120, np.uint8)
 
 
 class Fake:
     """A camera: gives `frames` pictures, then none; None for ever. `opens`: does it say it is open?"""
 
-    def __init__(self, frames: int | None = None, opens: bool = True, picture: np.ndarray = GREY):
+    def __init__(self, frames: int | None = None, opens: bool = True, picture: np.ndarray = GRAY):
         self.left, self.opens, self.picture = frames, opens, picture
         self.asked, self.released = {}, False
 
@@ -83,9 +83,9 @@ def test_a_video_gives_every_frame_with_its_time(film):
 
 
 def test_a_folder_shows_each_picture_for_a_second_and_passes_over_what_is_none(tmp_path, capsys):
-    for name, grey in (("b/2.png", 200), ("a.png", 100)):
+    for name, gray in (("b/2.png", 200), ("a.png", 100)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        cv2.imwrite(str(tmp_path / name), np.full((300, 200, 3), grey, np.uint8))
+        cv2.imwrite(str(tmp_path / name), np.full((300, 200, 3), gray, np.uint8))
     (tmp_path / "aa.png").write_text("no picture")
     shown = frames(frame_sources.frame_source(str(tmp_path)))
     assert len(shown) == 60 and [frame.number for frame in shown[::30]] == [0, 2]

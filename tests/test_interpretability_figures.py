@@ -25,7 +25,7 @@ def titles(figure) -> list[str]:
     return [axis.get_title() for axis in figure.axes if axis.get_title()]
 
 
-def test_ten_filters_lie_in_3x4_on_one_colour_scale():
+def test_ten_filters_lie_in_3x4_on_one_color_scale():
     figure = figures.filters(TEN, "ten")
     *cells, bar = figure.axes
     assert len(cells) == 12 and sum(bool(cell.images) for cell in cells) == 10
@@ -85,10 +85,10 @@ def test_each_channel_has_its_patches_below_its_number(channels):
     cuts = RANDOM.random((channels, 6, 14, 14))
     figure = figures.patches(cuts, [f"{i}\n1.00" for i in range(channels)], None, "x")
     assert [title.split("\n")[0].split()[-1] for title in titles(figure)] == [str(i) for i in range(channels)]
-    column = drawn(figure)[3]  # (6 patches and 5 gaps of 2 pixels, 14, colours)
+    column = drawn(figure)[3]  # (6 patches and 5 gaps of 2 pixels, 14, colors)
     assert column.shape == (6 * 14 + 5 * 2, 14, 4) and (column[14:16] == 1).all()
-    grey = (cuts[3, 1] - cuts.min()) / np.ptp(cuts)
-    np.testing.assert_allclose(column[16:30, :, 0], grey, atol=1 / 255)
+    gray = (cuts[3, 1] - cuts.min()) / np.ptp(cuts)
+    np.testing.assert_allclose(column[16:30, :, 0], gray, atol=1 / 255)
 
 
 def test_bars_are_as_high_as_what_is_lost():

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, run
-from test_frame_sources import GREY, Fake
+from test_frame_sources import GRAY, Fake
 
 import live_detect
 import models
@@ -225,8 +225,8 @@ def test_black_frames_are_named_once_and_their_end_too(config, capsys):
     settings = config()
     live = Session(Controls(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
     for i in range(60):
-        live.step(frame_sources.Frame(np.zeros_like(GREY), i, i / 30))
-    live.step(frame_sources.Frame(GREY, 60, 2.0))
+        live.step(frame_sources.Frame(np.zeros_like(GRAY), i, i / 30))
+    live.step(frame_sources.Frame(GRAY, 60, 2.0))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("the picture is black: is the lens covered") and "again" in lines[1]
 
@@ -234,10 +234,10 @@ def test_black_frames_are_named_once_and_their_end_too(config, capsys):
 def test_the_figures_of_speed(config):
     settings = config()
     live = Session(Controls(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
-    live.controls.press(ord("f"), GREY, 0.0)
-    before = live.step(frame_sources.Frame(GREY, 0, 0.0))[0]
+    live.controls.press(ord("f"), GRAY, 0.0)
+    before = live.step(frame_sources.Frame(GRAY, 0, 0.0))[0]
     for i in range(1, 40):
-        after = live.step(frame_sources.Frame(GREY, i, i / 30))[0]
+        after = live.step(frame_sources.Frame(GRAY, i, i / 30))[0]
     assert re.fullmatch(r"\d+ frames/s   \d+ ms late   \d+\.\d ms of work", live._rate)
     assert (before[:44] != after[:44]).any()
 
@@ -268,8 +268,8 @@ def test_a_film_plays_at_the_speed_at_which_its_frames_came(tmp_path):
             shown.add(np.full((480, 640, 3), 20 * i, np.uint8), i / 10)  # a camera of ten frames a second
     played = cv2.VideoCapture(str(tmp_path / "slow.avi"))
     assert played.get(cv2.CAP_PROP_FRAME_COUNT) == 28
-    greys = [int(played.read()[1].mean()) for _ in range(28)]
-    assert abs(greys[27] - 180) <= 3 and abs(greys[14] - 100) <= 3
+    grays = [int(played.read()[1].mean()) for _ in range(28)]
+    assert abs(grays[27] - 180) <= 3 and abs(grays[14] - 100) <= 3
 
 
 def test_a_film_of_an_unknown_kind(config, pages, tmp_path):

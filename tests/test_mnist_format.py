@@ -8,7 +8,7 @@ from pipeline.preprocessing.photo import photo_to_mnist
 
 
 def test_mnist_digits_stay_as_they_are(digits):
-    """MNIST's own makers scaled and centred these, so the same two steps must find nothing left to do."""
+    """MNIST's own makers scaled and centered these, so the same two steps must find nothing left to do."""
     pictures = digits[0]
     unchanged = np.mean([np.array_equal(center_ink(picture), picture) for picture in pictures])
     assert unchanged >= (0.995 if REAL else 0.9)  # drawn digits are resampled once more where their side is not 20
@@ -47,7 +47,7 @@ def test_any_shape_of_ink_fits(shape):
 
 
 def test_lopsided_ink_stays_inside():
-    """A long thin hair on a heavy blob has its centre of mass far from its middle."""
+    """A long thin hair on a heavy blob has its center of mass far from its middle."""
     ink = np.zeros((200, 200), np.uint8)
     ink[150:200, 0:200] = 255
     ink[0:150, 199] = 1

@@ -129,7 +129,7 @@ def test_light_does_not_matter(digit, seed, light, tint):
 @given(
     *digit_and_hand,
     st.sampled_from(list(surroundings.PATTERNS)),
-    st.sampled_from(["white", "cream", "grey", "recycled"]),
+    st.sampled_from(["white", "cream", "gray", "recycled"]),
 )
 def test_printed_lines_and_paper_do_not_matter(digit, seed, pattern, sheet):
     # lines may run along a stroke and take some of it with them, so the pictures may differ more
@@ -138,15 +138,15 @@ def test_printed_lines_and_paper_do_not_matter(digit, seed, pattern, sheet):
 
 
 @given(*digit_and_hand, st.sampled_from(["blue ballpoint", "red ballpoint", "green ballpoint", "pencil"]))
-def test_a_pen_of_any_colour_can_be_read(digit, seed, pen):
+def test_a_pen_of_any_color_can_be_read(digit, seed, pen):
     picture = photo_to_mnist(one(digit, seed, pen=pen, noise=2, size=(400, 400)))
     assert likeness(picture, photo_to_mnist(one(digit, seed, pen="black ballpoint", size=(400, 400)))) > 0.8
 
 
 @given(*digit_and_hand, st.integers(1, 30), st.integers(0, 255))
-def test_a_frame_around_the_picture_does_not_matter(digit, seed, width, grey):
+def test_a_frame_around_the_picture_does_not_matter(digit, seed, width, gray):
     picture = one(digit, seed)
-    framed = cv2.copyMakeBorder(picture, *4 * [width], cv2.BORDER_CONSTANT, value=[grey] * 3)
+    framed = cv2.copyMakeBorder(picture, *4 * [width], cv2.BORDER_CONSTANT, value=[gray] * 3)
     assert likeness(photo_to_mnist(framed), photo_to_mnist(picture)) > 0.9
 
 
@@ -294,7 +294,7 @@ def test_file_folder_and_camera_give_the_same(tmp_path):
 
 
 FORMATS = {  # name -> how to save it, from a picture of dark ink on light paper
-    "grey.png": lambda image, path: image.convert("L").save(path),
+    "gray.png": lambda image, path: image.convert("L").save(path),
     "bits.png": lambda image, path: image.convert("1", dither=Image.Dither.NONE).save(path),
     "palette.png": lambda image, path: image.quantize(16).save(path),
     "palette.gif": lambda image, path: image.quantize(16).save(path),
@@ -315,9 +315,9 @@ TURNED[0x0112] = 6  # orientation: to be turned by a quarter, clockwise
 
 
 def transparent(image: Image.Image) -> Image.Image:
-    """Opaque where there is ink, and no colour at all behind, as drawing programs save it."""
-    grey = np.asarray(image.convert("L"))
-    return Image.fromarray(np.dstack([np.zeros((*grey.shape, 3), np.uint8), 255 - grey]))
+    """Opaque where there is ink, and no color at all behind, as drawing programs save it."""
+    gray = np.asarray(image.convert("L"))
+    return Image.fromarray(np.dstack([np.zeros((*gray.shape, 3), np.uint8), 255 - gray]))
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -391,7 +391,7 @@ SHEET = Conditions(size=(1000, 750), pen="black ballpoint", fill=0.85, noise=2, 
 @pytest.mark.parametrize(
     "changes",
     [{}, {"pattern": "ruled"}, {"pattern": "squared"}, {"pattern": "dotted"}, {"turn": -6}, {"light": "shadow"},
-     {"turn": 7, "tilt": (0.1, 0.1)}, {"light": "lamp", "paper": "grey"}, {"gap": 0.06, "pen": "felt pen"},
+     {"turn": 7, "tilt": (0.1, 0.1)}, {"light": "lamp", "paper": "gray"}, {"gap": 0.06, "pen": "felt pen"},
      {"specks": 8}, {"paper": "black", "pen": "white pen"}, {"pen": "pencil", "noise": 5}],
     ids=str,
 )  # fmt: skip

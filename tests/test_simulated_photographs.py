@@ -21,7 +21,7 @@ def darkness(picture):
 
 
 def changed(rows=("7",), clean=CLEAN, **conditions):
-    """How much each pixel changes, as a mean over the colours, when one condition does."""
+    """How much each pixel changes, as a mean over the colors, when one condition does."""
     before, after = (photograph(rows, 0, case)[0].astype(float) for case in (clean, replace(clean, **conditions)))
     return np.abs(after - before).mean(2)
 
@@ -109,7 +109,7 @@ def test_every_pen_shows(pen):
     assert np.percentile(contrast, 95) > 90, "ink as well as"
     assert np.percentile(contrast, 20) < 30, "paper"
     ink = glyph[contrast > 60].mean(0)
-    assert np.abs(ink - PENS[pen].colour).max() < 60
+    assert np.abs(ink - PENS[pen].color).max() < 60
 
 
 def test_every_paper_pattern_and_light_shows():

@@ -100,7 +100,7 @@ def test_it_learns_in_either_precision(split, precision):
 @pytest.mark.parametrize(
     "recipe",
     [Recipe(epochs=3), MODERN, dataclasses.replace(MODERN, norm="all")],
-    ids=["classic", "modern", "all normalised"],
+    ids=["classic", "modern", "all normalized"],
 )
 def test_resumed_training_ends_with_the_same_bits(recipe, split, tmp_path):
     torch.manual_seed(0)

@@ -182,9 +182,9 @@ def start(display, tmp_path):
         program.process.communicate()
 
 
-def shows(words: str, size: int, colour: tuple = overlay.WHITE, bold: bool = False) -> Callable[[np.ndarray], bool]:
+def shows(words: str, size: int, color: tuple = overlay.WHITE, bold: bool = False) -> Callable[[np.ndarray], bool]:
     """Are these words, drawn so, on the shot? Their ink has to be where it is, and no ink beside it."""
-    ink, rest = overlay.text(words, size, colour, bold)
+    ink, rest = overlay.text(words, size, color, bold)
     sprite = cv2.add(ink, cv2.multiply(rest, np.full_like(rest, 40), scale=1 / 255))
     return lambda shot: float(cv2.matchTemplate(shot, sprite, cv2.TM_CCOEFF_NORMED).max()) > 0.85
 

@@ -51,17 +51,17 @@ NUMBERS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\1\x86\xa0
 
 def pictures() -> dict[str, bytes]:
     """One character in each format that is read."""
-    grey = np.kron(255 - synthetic.draw_characters(["3"], 0)[0], np.ones((2, 2), np.uint8))
-    image = Image.fromarray(np.stack([grey, grey, np.minimum(grey + 40, 255).astype(np.uint8)], 2))
+    gray = np.kron(255 - synthetic.draw_characters(["3"], 0)[0], np.ones((2, 2), np.uint8))
+    image = Image.fromarray(np.stack([gray, gray, np.minimum(gray + 40, 255).astype(np.uint8)], 2))
     clear = image.copy()
-    clear.putalpha(Image.fromarray(255 - grey))
+    clear.putalpha(Image.fromarray(255 - gray))
     turned = Image.Exif()
     turned[0x0112] = 6
     kinds = {
-        "rgb.png": image, "alpha.png": clear, "grey.png": image.convert("L"), "palette.png": image.convert("P"),
-        "16.png": Image.fromarray(grey.astype(np.uint16) * 200), "1.png": image.convert("1"), "a.jpg": image,
+        "rgb.png": image, "alpha.png": clear, "gray.png": image.convert("L"), "palette.png": image.convert("P"),
+        "16.png": Image.fromarray(gray.astype(np.uint16) * 200), "1.png": image.convert("1"), "a.jpg": image,
         "a.bmp": image, "a.webp": image, "a.tif": image, "a.gif": image.convert("P"),
-        "float.tif": Image.fromarray(grey.astype(np.float32)),
+        "float.tif": Image.fromarray(gray.astype(np.float32)),
     }  # fmt: skip
     options = {"a.jpg": {"exif": turned}, "rgb.png": {"exif": turned}, "a.tif": {"compression": "tiff_lzw"}}
     files = {}

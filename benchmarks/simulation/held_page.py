@@ -106,7 +106,7 @@ def held(page: np.ndarray, scene: Scene, rng: np.random.Generator) -> Iterator[M
 
 
 def on_page(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The character of a picture, cut out of it and at most 400 pixels long, in the middle of a page of its colour."""
+    """The character of a picture, cut out of it and at most 400 pixels long, in the middle of a page of its color."""
     picture = photo_reading.as_uint8(picture)
     x, y, width, height = photo_reading.Photo(picture).character.box
     room = round(0.2 * max(width, height))

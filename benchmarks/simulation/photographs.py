@@ -54,10 +54,10 @@ def photograph(rows: Sequence[Sequence[str]], seed: int, conditions: Conditions)
     # pencil and chalk catch on the peaks of the paper, the more so where they press less
     grain = sum(texture(layer.shape, size * scale * max(1, pen.width), scene) for size in (0, 0.06, 0.15)) / 1.7
     layer *= np.clip(layer + 0.4 - pen.grain * (0.45 + 0.3 * grain), 0, 0.95)
-    blend(picture, pen.colour, layer)
-    for colour in scene.choice([(40, 60, 80), (90, 120, 150), (60, 60, 60)], conditions.specks).tolist():
+    blend(picture, pen.color, layer)
+    for color in scene.choice([(40, 60, 80), (90, 120, 150), (60, 60, 60)], conditions.specks).tolist():
         spot, axes = scene.integers(conditions.size).tolist(), np.maximum(1, scale * scene.uniform(0.08, 0.3, 2))
-        cv2.ellipse(picture, spot, axes.astype(int).tolist(), scene.uniform(0, 180), 0, 360, colour, -1)
+        cv2.ellipse(picture, spot, axes.astype(int).tolist(), scene.uniform(0, 180), 0, 360, color, -1)
     picture *= light(conditions, scene)
     return expose(picture, conditions, sensor), boxes
 

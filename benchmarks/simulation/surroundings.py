@@ -17,7 +17,7 @@ Camera = Callable[[np.ndarray], np.ndarray]  # millimetres (N, 2) to pixels (N, 
 class Pen:
     width: float  # mm
     letter: float  # mm, how high people write with it
-    colour: tuple[int, int, int]  # blue, green, red
+    color: tuple[int, int, int]  # blue, green, red
     grain: float  # 0 covers the paper evenly, 1 leaves ink on its peaks only
 
 
@@ -35,7 +35,7 @@ PENS = {
 PAPERS = {
     "white": (232, 235, 235),
     "cream": (202, 226, 236),
-    "grey": (196, 196, 194),
+    "gray": (196, 196, 194),
     "recycled": (166, 184, 192),
     "board": (62, 74, 50),
     "black": (46, 42, 42),
@@ -61,7 +61,7 @@ class Conditions:
     light: str = "even"
     tint: float = 0.0  # -1 cold to 1 warm
     blur: float = 0.0  # pixels, the standard deviation
-    noise: float = 0.0  # grey values, the standard deviation
+    noise: float = 0.0  # gray values, the standard deviation
     quality: int = 100  # JPEG's
     edge: bool = False  # the paper ends within the picture, and the desk shows
     neighbours: bool = False  # other characters, cut off by the picture's border
@@ -74,7 +74,7 @@ class Conditions:
         size = [(long, long), (long, long * 3 // 4), (long * 3 // 4, long)][rng.integers(3)]
         size = fixed.get("size", (max(64, size[0]), max(64, size[1])))
         pen = fixed.get("pen", rng.choice(list(PENS)))
-        papers = {"chalk": ["board"], "white pen": ["black"]}.get(pen, ["white", "white", "cream", "grey", "recycled"])
+        papers = {"chalk": ["board"], "white pen": ["black"]}.get(pen, ["white", "white", "cream", "gray", "recycled"])
         any_case = {
             "size": size,
             "pen": str(pen),
@@ -103,13 +103,13 @@ def texture(shape: Sequence[int], grain: float | tuple[float, float], rng: np.ra
     return cv2.resize(rng.standard_normal(coarse, dtype=np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def blend(picture: np.ndarray, colour: Sequence[float] | np.ndarray, share: np.ndarray) -> None:
-    """Lay a colour over a picture (H, W, 3), in place, where and as far as the share (H, W) of 0 to 1 says."""
-    colour = np.broadcast_to(np.asarray(colour, np.float32), picture.shape)
+def blend(picture: np.ndarray, color: Sequence[float] | np.ndarray, share: np.ndarray) -> None:
+    """Lay a color over a picture (H, W, 3), in place, where and as far as the share (H, W) of 0 to 1 says."""
+    color = np.broadcast_to(np.asarray(color, np.float32), picture.shape)
     for top in range(0, len(picture), 32):  # by strips that fit the cache: three times faster on large pictures
         strip = slice(top, top + 32)
         if share[strip].any():
-            picture[strip] += share[strip, :, None] * (colour[strip] - picture[strip])
+            picture[strip] += share[strip, :, None] * (color[strip] - picture[strip])
 
 
 def sheet(
@@ -122,8 +122,8 @@ def sheet(
     fibres += 0.01 * texture(shape, 15 * scale, rng)
     picture = (1 + fibres)[:, :, None] * np.array(PAPERS[conditions.paper], np.float32)
     if conditions.paper == "recycled":
-        for colour, level in [((70, 84, 96), 2.6), ((225, 228, 230), 2.4)]:
-            blend(picture, colour, 0.8 * np.clip(texture(shape, 0.35 * scale, rng) - level, 0, 1))
+        for color, level in [((70, 84, 96), 2.6), ((225, 228, 230), 2.4)]:
+            blend(picture, color, 0.8 * np.clip(texture(shape, 0.35 * scale, rng) - level, 0, 1))
     if conditions.paper == "board":  # wiped many times, with a wet sponge
         dust = texture(shape, (20 * scale, 60 * scale), rng) + texture(shape, (60 * scale, 150 * scale), rng)
         blend(picture, (190, 196, 190), np.clip(0.07 + 0.04 * dust, 0, 1))
@@ -138,10 +138,10 @@ def sheet(
         line[:, 1 - axis] = np.linspace(-far, far, 100)
         return np.rint(16 * camera(line)).astype(np.int32)
 
-    def rule(lines: list[np.ndarray], width: float, colour: tuple[int, int, int]) -> None:
+    def rule(lines: list[np.ndarray], width: float, color: tuple[int, int, int]) -> None:
         mask = np.zeros(shape, np.uint8)
         cv2.polylines(mask, lines, False, 255, max(1, round(width * scale)), cv2.LINE_AA, shift=4)
-        blend(picture, colour, mask * np.float32(0.65 * min(1, width * scale) / 255))
+        blend(picture, color, mask * np.float32(0.65 * min(1, width * scale) / 255))
 
     if pitch := PATTERNS[conditions.pattern]:
         ticks = pitch * np.arange(-(far // pitch), far // pitch)
@@ -175,12 +175,12 @@ def sheet(
 def desk(beyond: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
     """What the paper lies on, (H, W, 3) float32, darker where the paper, `beyond` being 0, throws its shadow."""
     shape, kind = beyond.shape, rng.choice(["wood", "cloth", "steel"])
-    tone, colour = 0.97 + 0.03 * texture(shape, 1, rng), (106, 104, 98)
+    tone, color = 0.97 + 0.03 * texture(shape, 1, rng), (106, 104, 98)
     if kind == "wood":
-        colour = (62, 98, 142)
+        color = (62, 98, 142)
         tone += 0.1 * (texture(shape, (0.8 * scale, 40 * scale), rng) + texture(shape, (4 * scale, 90 * scale), rng))
     if kind == "cloth":
-        colour = (118, 84, 70)
+        color = (118, 84, 70)
         tone += 0.08 * texture(shape, 0.5 * scale, rng)
         for axis in (0, 1):  # checks of 3 mm
             stripe = np.sin(np.arange(shape[axis]) / scale) > 0
@@ -189,7 +189,7 @@ def desk(beyond: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarr
     zoom = min(1, 2.5 / scale)
     small = cv2.resize(beyond, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
     lit = cv2.resize(cv2.GaussianBlur(small, (0, 0), 2), shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return (tone * (0.4 + 0.6 / 255 * lit))[:, :, None] * np.array(colour, np.float32)
+    return (tone * (0.4 + 0.6 / 255 * lit))[:, :, None] * np.array(color, np.float32)
 
 
 def light(conditions: Conditions, rng: np.random.Generator) -> np.ndarray:

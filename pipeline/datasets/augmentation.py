@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE, MEAN, STD
 
-BACKGROUND = -MEAN / STD  # black in a normalised picture
+BACKGROUND = -MEAN / STD  # black in a normalized picture
 MAX_ROTATION_RAD = 8 * math.pi / 180  # radians; these five are the greatest change at strength 1
 MAX_STRETCH = 0.08  # share of the width, and of the height
 MAX_SLANT = 0.12  # share of the height
@@ -20,7 +20,7 @@ BEND_COSINES = 5  # cosines along each side that the bending is made of
 @cache
 def _basis(device: torch.device) -> torch.Tensor:
     """(3 + BEND_COSINES^2, 784): the basis of a sampling grid: x, y, 1 (affine), then products of cosines."""
-    at = (torch.arange(IMAGE_SIZE, device=device) + 0.5) / IMAGE_SIZE  # pixel centres, 0 to 1
+    at = (torch.arange(IMAGE_SIZE, device=device) + 0.5) / IMAGE_SIZE  # pixel centers, 0 to 1
     y, x = torch.meshgrid(2 * at - 1, 2 * at - 1, indexing="ij")
     cosines = torch.cos(math.pi * torch.arange(BEND_COSINES, device=device)[:, None] * at)  # (BEND_COSINES, 28)
     waves = torch.einsum("iy,jx->ijyx", cosines, cosines) / (BEND_COSINES / 2)  # so that the sum has variance 1
@@ -34,7 +34,7 @@ def warp(images: torch.Tensor, strength: float) -> torch.Tensor:
     here the smooth field is a short cosine series, so that map and bending are one matrix product for a whole batch.
 
     Args:
-        images: (N, 1, 28, 28) normalised.
+        images: (N, 1, 28, 28) normalized.
         strength: scales all five changes; 0 leaves the pictures as they are.
     """
     count, device = len(images), images.device
@@ -57,7 +57,7 @@ def shift(images: torch.Tensor, most: float) -> torch.Tensor:
     """Move every picture by whole pixels, and mirror every other one, drawn from torch's generator.
 
     Args:
-        images: (N, 1, 28, 28) normalised.
+        images: (N, 1, 28, 28) normalized.
         most: pixels along each side, at most; its fraction is cut off.
     """
     count, device, most = len(images), images.device, int(most)
@@ -72,7 +72,7 @@ def shift(images: torch.Tensor, most: float) -> torch.Tensor:
 
 
 def rotate(images: torch.Tensor, degrees: float) -> torch.Tensor:
-    """Every picture, (N, 1, 28, 28) normalised, turned about its middle, clockwise."""
+    """Every picture, (N, 1, 28, 28) normalized, turned about its middle, clockwise."""
     angle = math.radians(degrees)
     rotation = torch.tensor([[math.cos(angle), math.sin(angle), 0], [-math.sin(angle), math.cos(angle), 0]])
     grid = F.affine_grid(rotation.to(images).expand(len(images), 2, 3), images.shape, align_corners=False)

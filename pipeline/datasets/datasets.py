@@ -43,7 +43,7 @@ DOWNLOAD_TIMEOUT_SECONDS = 15  # seconds without an answer
 class Split:
     """Pictures and their labels."""
 
-    images: torch.Tensor  # (N, 1, 28, 28) float32, normalised
+    images: torch.Tensor  # (N, 1, 28, 28) float32, normalized
     labels: torch.Tensor  # (N,) int64
 
     def __len__(self) -> int:
@@ -107,7 +107,7 @@ def mnist(data_dir: Path, dataset: str = "auto") -> Data:
 def fashion_mnist(data_dir: Path) -> Data:
     """Fashion-MNIST, Zalando's 70,000 pictures of clothes (Xiao, Rasul and Vollgraf, 2017), in MNIST's own layout.
 
-    Normalised as every other picture of the project, by MNIST's mean and standard deviation.
+    Normalized as every other picture of the project, by MNIST's mean and standard deviation.
 
     Raises:
         Failure: the files cannot be had, or are damaged; nothing can stand in for them.

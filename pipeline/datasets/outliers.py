@@ -145,7 +145,7 @@ def shapes(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack([SHAPES[rng.integers(len(SHAPES))](rng) for _ in range(count)])
 
 
-def _grey(values: np.ndarray) -> np.ndarray:
+def _gray(values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
@@ -155,21 +155,21 @@ def _noise(rng: np.random.Generator) -> np.ndarray:
         (rng.random((IMAGE_SIZE, IMAGE_SIZE)) < rng.uniform(0.02, 0.6)),
         rng.normal(0.4, 0.3, (IMAGE_SIZE, IMAGE_SIZE)),
     )
-    return _grey(255 * kinds[rng.integers(3)])
+    return _gray(255 * kinds[rng.integers(3)])
 
 
 def _cloud(rng: np.random.Generator) -> np.ndarray:
     cloud = cv2.GaussianBlur(rng.normal(0, 1, (IMAGE_SIZE, IMAGE_SIZE)), (0, 0), rng.uniform(0.6, 5))
     cloud /= cloud.std()
-    return _grey(255 * (cloud > rng.uniform(-0.5, 1.5)) if rng.random() < 0.6 else 70 * cloud + rng.uniform(0, 128))
+    return _gray(255 * (cloud > rng.uniform(-0.5, 1.5)) if rng.random() < 0.6 else 70 * cloud + rng.uniform(0, 128))
 
 
 def _waves(rng: np.random.Generator) -> np.ndarray:
-    """A grating; of long waves a gradient, of very long ones an even grey."""
+    """A grating; of long waves a gradient, of very long ones an even gray."""
     y, x = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
     turn, pitch = rng.uniform(0, np.pi), np.exp(rng.uniform(-4, 0.5))
     waves = np.sin(pitch * (np.cos(turn) * x + np.sin(turn) * y) + rng.uniform(0, 2 * np.pi))
-    return _grey(255 * (waves > rng.uniform(-0.6, 0.6)) if rng.random() < 0.5 else rng.uniform(0, 128) * (1 + waves))
+    return _gray(255 * (waves > rng.uniform(-0.6, 0.6)) if rng.random() < 0.5 else rng.uniform(0, 128) * (1 + waves))
 
 
 def _random_object(rng: np.random.Generator) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.datasets.stroke_templates import DIGITS, TEMPLATES
 from pipeline.preprocessing.mnist_format import BOX_SIZE, IMAGE_SIZE, center_ink
 
-RENDER_SCALE = 2.4  # pixels of the paper for each of MNIST's; a whole number would leave only a few grey values
+RENDER_SCALE = 2.4  # pixels of the paper for each of MNIST's; a whole number would leave only a few gray values
 CANVAS_SIZE_PX = 72  # pixels, the side of the sheet: the box and room for the widest pen around it
 SUBPIXEL_BITS = 4  # bits: cv2.polylines takes coordinates in sixteenths of a pixel
 DIGIT_TREMOR = 0.04  # of the glyph's size, the usual error of a control point; MNIST's writers filled in forms in haste

@@ -33,7 +33,7 @@ PAGE_ROTATIONS = {1: "90 degrees clockwise", 2: "180 degrees", 3: "90 degrees co
 
 
 def predict_views(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """(N, 1, 28, 28) normalised pictures -> (N, classes) log-probabilities, on the CPU.
+    """(N, 1, 28, 28) normalized pictures -> (N, classes) log-probabilities, on the CPU.
 
     It looks at each three times, straight and turned a little either way, since no page is held quite straight.
     """

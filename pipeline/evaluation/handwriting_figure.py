@@ -15,7 +15,7 @@ from pipeline.preprocessing.photo import as_uint8
 
 
 def handwriting(samples: Sequence[Sample], answers: pd.DataFrame, title: str) -> Figure:
-    """Each photo, what the network saw of it, and its answer: green right, red wrong, grey unclear, black unlabelled.
+    """Each photo, what the network saw of it, and its answer: green right, red wrong, gray unclear, black unlabelled.
 
     Args:
         samples: of which the first 400 are shown.

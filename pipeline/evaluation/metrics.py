@@ -16,7 +16,7 @@ from pipeline.errors import Failure
 
 @torch.inference_mode()
 def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """(N, 1, 28, 28) normalised pictures, on the model's device -> (N, classes) log-probabilities."""
+    """(N, 1, 28, 28) normalized pictures, on the model's device -> (N, classes) log-probabilities."""
     model.eval()
     batch_size = 100 if images.device.type == "cpu" else 1000  # what a layer makes of 100 stays in a core's cache
     return torch.cat([model(batch) for batch in images.split(batch_size)])

@@ -49,7 +49,7 @@ class Stages:
         self.hidden, self.end = (f"after {name}" for name in self.layers[-2:])  # what decides, what was decided
 
     def values(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What every stage makes of (N, 1, 28, 28) normalised pictures."""
+        """What every stage makes of (N, 1, 28, 28) normalized pictures."""
         walk = self._walk(images)
         return {name: walk[node] for name, node in self._nodes.items()}
 

@@ -102,7 +102,7 @@ def filter_responses(subject: Subject, add: AddFigure) -> None:
     "Are they standard filters?",
     "Beside each filter stands the one it resembles most among Sobel, Prewitt, Laplacian, Gaussian, line and "
     "Gabor kernels at every angle, light for dark where it has a minus; r is their correlation. With so many to "
-    "choose from, anything resembles something. Right of the grey dotted line a filter resembles more than an "
+    "choose from, anything resembles something. Right of the gray dotted line a filter resembles more than an "
     "untrained one would, right of the orange one more than its smoothness alone explains.",
 )
 def standard_filters(subject: Subject, add: AddFigure) -> dict:
@@ -242,7 +242,7 @@ def occlusion(subject: Subject, add: AddFigure) -> dict:
             changed[kind] += ((rubbed.argmax(2) == truth) != (answer == truth)).any().item()
             added = (attribution.log_odds(seen.outputs[i]) - attribution.log_odds(rubbed)).numpy()
             speaks = {f"for {subject.names[c]}": added[..., c] for c in (answer, truth)}
-            group.append((subject.grey(i), subject.answer(i), speaks))
+            group.append((subject.gray(i), subject.answer(i), speaks))
         del group[OCCLUSIONS_SHOWN:]
     side = attribution.OCCLUSION_SIZE_PX
     finding = (
@@ -271,6 +271,6 @@ def decision_plane(subject: Subject, add: AddFigure) -> dict:
     finding = f"Two directions of {size} hold {100 * share:.1f} % of the variance; "
     finding += f"marked are the {len(worst)} worst of {len(seen.wrong)} mistakes."
     title = f"{subject.network}: its {size}-dimensional layer in two dimensions, {subject.asked}"
-    marked = [(points[i], subject.grey(i), subject.answer(i)) for i in worst]
+    marked = [(points[i], subject.gray(i), subject.answer(i)) for i in worst]
     add(figures.decision_plane(points, seen.labels.numpy(), subject.names, marked, title), finding)
     return {"variance_in_two_dimensions": share}

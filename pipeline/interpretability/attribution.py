@@ -35,7 +35,7 @@ def occluded(image: torch.Tensor) -> torch.Tensor:
     """(1, 28, 28) -> (784, 1, 28, 28): a square of paper around each pixel in turn, as if with a rubber."""
     at = torch.arange(IMAGE_SIZE, device=image.device)
     near = (at[:, None] - at).abs() <= OCCLUSION_SIZE_PX // 2  # (28, 28): is a row within the square around another
-    square = near[:, None, :, None] & near[None, :, None, :]  # (28, 28, 28, 28): centre, then pixel
+    square = near[:, None, :, None] & near[None, :, None, :]  # (28, 28, 28, 28): center, then pixel
     return torch.where(square.view(IMAGE_SIZE**2, 1, IMAGE_SIZE, IMAGE_SIZE), BACKGROUND, image)
 
 
@@ -64,8 +64,8 @@ def pca_plane(points: torch.Tensor) -> tuple[np.ndarray, float]:
     Returns:
         (N, 2), the points seen along them, and the share of the variance they hold, 0 to 1.
     """
-    centred = points - points.mean(0)
+    centered = points - points.mean(0)
     # by iteration: to find all directions of 5,000 dimensions would take minutes
-    _, spreads, directions = torch.svd_lowrank(centred, q=min(20, *points.shape), niter=10)
-    share = (spreads[:2] ** 2).sum() / (centred**2).sum()
-    return (centred @ directions[:, :2]).numpy(), share.item()
+    _, spreads, directions = torch.svd_lowrank(centered, q=min(20, *points.shape), niter=10)
+    share = (spreads[:2] ** 2).sum() / (centered**2).sum()
+    return (centered @ directions[:, :2]).numpy(), share.item()

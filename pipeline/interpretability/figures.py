@@ -40,7 +40,7 @@ def _tiles(maps: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
 
 
 def filters(weights: np.ndarray, title: str) -> Figure:
-    """(N, size, size) weights on one colour scale; ten of them lie in 3x4, as in the report."""
+    """(N, size, size) weights on one color scale; ten of them lie in 3x4, as in the report."""
     columns = 4 if len(weights) <= 16 else 8
     rows = math.ceil(len(weights) / columns)
     height = rows * (6.2 / columns + 0.3) + 0.4
@@ -155,16 +155,16 @@ def patches(cuts: np.ndarray, captions: Sequence[str], weights: np.ndarray | Non
         axis.set_axis_off()
     gap, channel = max(1, size // 7), "channel " if columns == 10 else ""
     for i, (axis, column) in enumerate(zip(axes.flat, cuts, strict=False)):
-        grey = _scaled(_tiles(column, 1, gap), cuts.min(), cuts.max(), "gray")
+        gray = _scaled(_tiles(column, 1, gap), cuts.min(), cuts.max(), "gray")
         if weights is not None:
             head = _scaled(weights[i], weights.min(), weights.max(), "viridis")
-            grey = np.concatenate([head, np.ones((gap, size, 4)), grey])
-        _show(axis, grey, channel + captions[i])
+            gray = np.concatenate([head, np.ones((gap, size, 4)), gray])
+        _show(axis, gray, channel + captions[i])
     return figure
 
 
 def _scaled(values: np.ndarray, low: float, high: float, colors: str) -> np.ndarray:
-    """(H, W) -> (H, W, 4) colours; NaN becomes white."""
+    """(H, W) -> (H, W, 4) colors; NaN becomes white."""
     return np.where(np.isnan(values)[..., None], to_rgba("white"), plt.get_cmap(colors)((values - low) / (high - low)))
 
 
@@ -214,7 +214,7 @@ def decision_plane(
     points: np.ndarray, labels: np.ndarray, names: Sequence[str], marked: Sequence[tuple[np.ndarray, np.ndarray, str]],
     title: str,
 ) -> Figure:  # fmt: skip
-    """(N, 2) points coloured by class; each marked (point, picture, caption) joined to its picture at the side."""
+    """(N, 2) points colored by class; each marked (point, picture, caption) joined to its picture at the side."""
     figure = plt.figure(figsize=(11, 7.5), layout="constrained")
     half = math.ceil(len(marked) / 2)
     grid = figure.add_gridspec(max(1, half), 3, width_ratios=(1, 7, 1))

@@ -16,7 +16,7 @@ class Subject:
     """A network under examination, and what it made of the test pictures."""
 
     model: nn.Module
-    picture: torch.Tensor  # (1, 1, 28, 28) normalised, which goes the way through
+    picture: torch.Tensor  # (1, 1, 28, 28) normalized, which goes the way through
     caption: str  # what that is a picture of
     test: Split
     dataset: str
@@ -32,7 +32,7 @@ class Subject:
         self.filters = self.weight[:, 0].cpu().numpy()  # (N, size, size): a picture has one channel
         self.seen = activations.survey(self.stages, self.test)
 
-    def grey(self, i: int) -> np.ndarray:
+    def gray(self, i: int) -> np.ndarray:
         """A test picture, (28, 28)."""
         return self.test.images[i, 0].cpu().numpy()
 

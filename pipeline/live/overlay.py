@@ -59,14 +59,14 @@ def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
 
 
 @lru_cache(maxsize=500)
-def text(words: str, size: int, colour: tuple[int, int, int] = WHITE, bold: bool = False) -> tuple:
-    """Words as a sprite: the colour times its cover, and 255 less the cover, each (H, W, 3) uint8."""
+def text(words: str, size: int, color: tuple[int, int, int] = WHITE, bold: bool = False) -> tuple:
+    """Words as a sprite: the color times its cover, and 255 less the cover, each (H, W, 3) uint8."""
     _, _, right, bottom = _font(size, bold).getbbox(words)
     _, _, _, foot = _font(size, bold).getbbox("gΨ")  # lines of the same size share a base line
     mask = Image.new("L", (max(1, right + 2), max(bottom, foot) + 2))
     ImageDraw.Draw(mask).text((0, 0), words, font=_font(size, bold), fill=255)
     cover = cv2.merge([np.array(mask)] * 3)
-    return cv2.multiply(cover, np.full_like(cover, colour), scale=1 / 255), 255 - cover
+    return cv2.multiply(cover, np.full_like(cover, color), scale=1 / 255), 255 - cover
 
 
 def put_text(frame: np.ndarray, sprite: tuple, x: int, y: int) -> int:
@@ -104,16 +104,16 @@ def draw(frame: np.ndarray, box: tuple[slice, slice], ink: Box, reading: Reading
     """Draw everything over the frame (H, W, 3) uint8, in place; `ink` is where the character is within the box."""
     height, width = frame.shape[:2]
     rows, columns = box
-    colour = {"": GRAY, UNCLEAR: AMBER}.get(reading.label, GREEN)
-    _draw_corners(frame, columns.start, rows.start, columns.stop - 1, rows.stop - 1, colour)
+    color = {"": GRAY, UNCLEAR: AMBER}.get(reading.label, GREEN)
+    _draw_corners(frame, columns.start, rows.start, columns.stop - 1, rows.stop - 1, color)
     x, y, wide, high = ink
     if wide and reading.label:
         corner = columns.start + x - 6, rows.start + y - 6
-        cv2.rectangle(frame, corner, (corner[0] + wide + 12, corner[1] + high + 12), colour, 1, cv2.LINE_AA)
+        cv2.rectangle(frame, corner, (corner[0] + wide + 12, corner[1] + high + 12), color, 1, cv2.LINE_AA)
     _draw_answer(
-        frame, min(columns.stop + 2 * OVERLAY_MARGIN_PX, width - 190), (rows.start + rows.stop) // 2, reading, colour
+        frame, min(columns.stop + 2 * OVERLAY_MARGIN_PX, width - 190), (rows.start + rows.stop) // 2, reading, color
     )
-    _draw_input(frame, reading, colour)
+    _draw_input(frame, reading, color)
 
     darken(frame, 0, 0, width, 44)
     put_text(frame, text(view.title, 22, bold=True), OVERLAY_MARGIN_PX, 8)
@@ -128,31 +128,31 @@ def draw(frame: np.ndarray, box: tuple[slice, slice], ink: Box, reading: Reading
         put_text(frame, words, left, height - 52)
 
 
-def _draw_corners(frame: np.ndarray, left: int, top: int, right: int, bottom: int, colour: tuple) -> None:
+def _draw_corners(frame: np.ndarray, left: int, top: int, right: int, bottom: int, color: tuple) -> None:
     length = (right - left) // 6
-    cv2.rectangle(frame, (left - 1, top - 1), (right + 1, bottom + 1), colour, 1)
+    cv2.rectangle(frame, (left - 1, top - 1), (right + 1, bottom + 1), color, 1)
     for x, way in ((left - 3, 1), (right + 3, -1)):
         for y, down in ((top - 3, 1), (bottom + 3, -1)):
-            cv2.line(frame, (x, y), (x + way * length, y), colour, 5)
-            cv2.line(frame, (x, y), (x, y + down * length), colour, 5)
+            cv2.line(frame, (x, y), (x + way * length, y), color, 5)
+            cv2.line(frame, (x, y), (x, y + down * length), color, 5)
 
 
-def _draw_answer(frame: np.ndarray, x: int, middle: int, reading: Reading, colour: tuple) -> None:
+def _draw_answer(frame: np.ndarray, x: int, middle: int, reading: Reading, color: tuple) -> None:
     if not reading.label:
         return
     if reading.label == UNCLEAR:
         darken(frame, x - OVERLAY_MARGIN_PX, middle - 34, 180, 64)
-        put_text(frame, text(UNCLEAR, 36, colour, bold=True), x, middle - 26)
+        put_text(frame, text(UNCLEAR, 36, color, bold=True), x, middle - 26)
         return
     percent = f"{100 * min(reading.confidence, 0.999):.0f} %" if reading.confidence < 0.995 else "> 99 %"
     below = f"{reading.label}  {percent}" if sign(reading.label) != reading.label else percent
     words = text(below, 24)
     darken(frame, x - OVERLAY_MARGIN_PX, middle - 110, max(180, words[0].shape[1] + 2 * OVERLAY_MARGIN_PX), 220)
-    put_text(frame, text(sign(reading.label), 130, colour, bold=True), x, middle - 110)
+    put_text(frame, text(sign(reading.label), 130, color, bold=True), x, middle - 110)
     put_text(frame, words, x, middle + 62)
 
 
-def _draw_input(frame: np.ndarray, reading: Reading, colour: tuple) -> None:
+def _draw_input(frame: np.ndarray, reading: Reading, color: tuple) -> None:
     """In the lower left corner the picture that the network sees, and its three likeliest classes."""
     side = INPUT_SCALE * len(reading.picture)
     top = len(frame) - side - OVERLAY_MARGIN_PX
@@ -171,7 +171,7 @@ def _draw_input(frame: np.ndarray, reading: Reading, colour: tuple) -> None:
         cv2.rectangle(frame, (start, y + 10), (start + BAR_SIZE_PX[0], y + 10 + BAR_SIZE_PX[1]), (90, 90, 90), -1)
         length = round(BAR_SIZE_PX[0] * probability)
         if length:
-            cv2.rectangle(frame, (start, y + 10), (start + length, y + 10 + BAR_SIZE_PX[1]), WHITE if i else colour, -1)
+            cv2.rectangle(frame, (start, y + 10), (start + length, y + 10 + BAR_SIZE_PX[1]), WHITE if i else color, -1)
         put_text(frame, text(f"{100 * probability:.0f} %", 16, GRAY), start + BAR_SIZE_PX[0] + 8, y + 7)
 
 

@@ -20,11 +20,11 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".g
 
 
 def read_image(path: Path) -> np.ndarray:
-    """The pixels of a file, upright, with the colours in OpenCV's order, as a camera would give them.
+    """The pixels of a file, upright, with the colors in OpenCV's order, as a camera would give them.
 
     Returns:
         (H, W), (H, W, 3) blue, green, red, or (H, W, 4) with opacity; uint8, or what the file has:
-        uint16 of 16 bits in grey, float32.
+        uint16 of 16 bits in gray, float32.
 
     Raises:
         Failure: no file, no picture, a damaged one, or one of more than 64 megapixels.

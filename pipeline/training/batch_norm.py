@@ -5,11 +5,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def add_norms(model: nn.Module, count: int, of: str = "pooled") -> None:
-    """Normalise batches after the last `count` convolutions, as a help in training (Ioffe and Szegedy, 2015).
+    """Normalize batches after the last `count` convolutions, as a help in training (Ioffe and Szegedy, 2015).
 
     Args:
         of: 'pooled' values, a quarter as many, or 'all'. Of pooled ones the scale stays 1 (the bias is learned),
-            because a positive scale is what makes pooling and normalising change places, and so lets `fold_norms`
+            because a positive scale is what makes pooling and normalizing change places, and so lets `fold_norms`
             take the norm out of the network again.
     """
     names = [name for name, layer in model.named_children() if isinstance(layer, nn.Conv2d)]

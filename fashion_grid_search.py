@@ -8,7 +8,10 @@
     python fashion_grid_search.py --storage postgresql+psycopg://user@host/database     on several machines at once
     python fashion_grid_search.py --champion               train the best shape found by the best recipe
 
-After any interruption run the same command to continue. Watch with: optuna-dashboard sqlite:///outputs/fashion_grid_search/study.db
+A trial trains one configuration of layers, dropout, batch size, epochs and learning rate on the training split, and is
+ranked by its accuracy on the validation split; the test accuracy is reported beside it and chooses nothing. Trials run
+in worker processes, each of one thread, here or on several machines. After any interruption run the same command to
+continue. Watch with: optuna-dashboard sqlite:///outputs/fashion_grid_search/study.db
 
 Writes to outputs/fashion_grid_search/: results.csv (a row per trial, the best on validation first), dimensions.png,
 coordinates.png, importances.png, progress.png, times.png, config.json, study.db and families/ (needed to continue).
@@ -25,7 +28,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 from optuna.trial import TrialState
-from tqdm import tqdm
 
 from pipeline import cli, files, plots, runtime
 from pipeline.cli import run_option
@@ -38,7 +40,7 @@ from pipeline.tuning import trial as trial_module
 from pipeline.tuning.search_space import Settings
 from pipeline.tuning.study import Study
 from pipeline.tuning.trial import estimate, precision
-from pipeline.tuning.workers import available_cores, run_workers
+from pipeline.tuning.workers import available_cores, watch_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,7 @@ def search(config: Config, settings: Settings, device: torch.device, folder: Pat
     open_study = Study(database(config, folder), config.study, settings, config.trials)
     families = folder / "families"
     runtime.output_folder(families)
-    watch(open_study, workers, config, settings, config.data_dir, families, device)
+    watch_workers(open_study, workers, config.quiet, settings, config.data_dir, families, device)
 
     # what came out
     table = study.results(open_study.trials())
@@ -137,25 +139,6 @@ def clothes(config: Config, settings: Settings) -> datasets.Data:
     data = trial_module.fashion_data(settings, config.data_dir)
     print(f"{data.name}: {len(data.train):,} training, {len(data.valid):,} validation, {len(data.test):,} test images")
     return data
-
-
-def watch(open_study: Study, workers: int, config: Config, *task) -> None:
-    """Run the workers under a progress bar: epochs, trials, the best so far, the time left over all trials."""
-    (learned, total), open_ones = open_study.progress(), sum(map(study.is_unfinished, open_study.trials()))
-    best = study.results(open_study.trials()).valid_acc.max() if open_ones < len(open_study.plan) else 0
-    print(
-        f"{len(open_study.plan) - open_ones} of {len(open_study.plan)} trials are done, {total - learned} epochs remain"
-    )
-    with tqdm(total=total, initial=learned, unit=" epochs", disable=config.quiet or None) as bar:
-        for _, ended in run_workers(open_study, workers, *task):
-            for trial in ended:
-                tqdm.write(study.describe(trial))
-                best = max(best, trial.value or 0)
-            bar.update()
-            if ended:  # here; others may have ended elsewhere
-                bar.n, bar.total = open_study.progress()
-                open_ones = sum(map(study.is_unfinished, open_study.trials()))
-            bar.set_postfix_str(f"{len(open_study.plan) - open_ones}/{len(open_study.plan)} trials, best {best:.2f} %")
 
 
 def print_estimate(settings: Settings, trials: int, workers: int, data: datasets.Data) -> None:

@@ -154,3 +154,22 @@ def run_workers(open_study: Study, count: int, *task) -> Iterator[tuple[dict | N
         for worker in workers:
             worker.end()
         open_study.release()
+
+
+def watch_workers(open_study: Study, count: int, quiet: bool, *task) -> None:
+    """Run the workers under a progress bar: epochs, trials, the best so far, the time left over all trials."""
+    (learned, total), open_ones = open_study.progress(), sum(map(study.is_unfinished, open_study.trials()))
+    best = study.results(open_study.trials()).valid_acc.max() if open_ones < len(open_study.plan) else 0
+    print(
+        f"{len(open_study.plan) - open_ones} of {len(open_study.plan)} trials are done, {total - learned} epochs remain"
+    )
+    with tqdm(total=total, initial=learned, unit=" epochs", disable=quiet or None) as bar:
+        for _, ended in run_workers(open_study, count, *task):
+            for trial in ended:
+                tqdm.write(study.describe(trial))
+                best = max(best, trial.value or 0)
+            bar.update()
+            if ended:  # here; others may have ended elsewhere
+                bar.n, bar.total = open_study.progress()
+                open_ones = sum(map(study.is_unfinished, open_study.trials()))
+            bar.set_postfix_str(f"{len(open_study.plan) - open_ones}/{len(open_study.plan)} trials, best {best:.2f} %")

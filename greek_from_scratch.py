@@ -92,7 +92,8 @@ def main(config: Config) -> dict:
         # What training makes of them: in every epoch each is turned, stretched, slanted, shifted and bent anew.
         if config.augment:
             augment = augmentation.AUGMENTATIONS[config.augmentation]
-            images = torch.cat([train.images[:10], *(augment(train.images[:10], config.augment) for _ in range(4))])
+            ten = train.images[torch.linspace(0, (train.labels >= 0).sum().item() - 1, 10).long()]  # of every class
+            images = torch.cat([ten, *(augment(ten, config.augment) for _ in range(4))])
             captions = ["as given"] * 10 + ["augmented"] * 40
             picture = plots.image_grid(images, captions, 10, "Ten letters, and four augmentations of each")
             plots.save(picture, folder / "augmentation.png")

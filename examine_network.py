@@ -1,16 +1,16 @@
-"""Examine a trained network: what did it learn, and is it what we think?
+"""Examine a trained network: what has it learned?
 
-    python examine_network.py                                     the digit network, asked with MNIST's test pictures
-    python examine_network.py --image my_seven.jpg                your own handwriting goes the way through
+    python examine_network.py                                     the digit network, on MNIST's test images
+    python examine_network.py --image my_seven.jpg                show the forward pass of your own handwriting
     python examine_network.py --weights outputs/greek_from_scratch/model.pt    any network of this project
 
-No training, and twenty seconds on one core. Expect filters that resemble lines, edges and stripes more than chance
-would have it. Writes to outputs/examine_network/: report.html (all that follows, with a word on how to read it),
-filters.png, filtered.png, matches.png, way.png, patches_conv1.png, patches_conv2.png (one for each convolution),
-switched_off.png, occlusion.png, plane.png, filters.csv, channels.csv, metrics.json, config.json.
+No training; twenty seconds on one core. Expect filters that match lines, edges and stripes better than untrained ones
+do. Writes to outputs/examine_network/: report.html (all figures, with a text on how to read them), filters.png,
+filtered.png, matches.png, way.png, patches_conv1.png, patches_conv2.png (one for each convolution), switched_off.png,
+occlusion.png, plane.png, filters.csv, channels.csv, metrics.json, config.json.
 """
 
-import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+import pipeline  # noqa: F401, first: it handles Ctrl-C while the libraries load
 
 # isort: split
 from dataclasses import dataclass
@@ -45,16 +45,16 @@ class Config(cli.Common):
 
 
 def main(config: Config) -> dict:
-    """Ask one question after the other, each answered by a figure and a finding; returns the numbers."""
+    """Run all analyses, write the report, and return the numbers of metrics.json."""
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
     subject = prepare(config, device, folder)
     introduction = (
-        f"{config.weights} holds a {subject.network} of {models.parameter_count(subject.model):,} parameters. "
-        f"It answers {subject.seen.accuracy:.2f} % of {subject.asked} correctly."
+        f"{config.weights} contains a {subject.network} with {models.parameter_count(subject.model):,} parameters. "
+        f"Its accuracy is {subject.outputs.accuracy:.2f} % on {subject.data}."
     )
     print(introduction)
-    metrics = {"weights": config.weights, "network": subject.network, "test_accuracy": subject.seen.accuracy}
+    metrics = {"weights": config.weights, "network": subject.network, "test_accuracy": subject.outputs.accuracy}
     report = Report(folder)
     with tqdm(analyses.ANALYSES, unit=" analyses", leave=False, disable=config.quiet or None) as bar:
         for analysis in bar:
@@ -65,14 +65,18 @@ def main(config: Config) -> dict:
     metrics |= {"device": str(device), **runtime.versions()}
     files.write_json(folder / "metrics.json", metrics)
     files.write_json(folder / "config.json", config)
-    print(f"\nResults are in {folder}/, on one page in {folder / 'report.html'}")
+    print(f"\nresults are in {folder}/; all figures are in {folder / 'report.html'}")
     if config.show:
         plots.show()
     return metrics
 
 
-def pictures_of(names: tuple[str, ...], config: Config) -> datasets.Data:
-    """The pictures that a network of such classes is asked with."""
+def load_data(names: tuple[str, ...], config: Config) -> datasets.Data:
+    """Load the dataset with these classes.
+
+    Raises:
+        Failure: there is none.
+    """
     if names == models.DIGITS:
         return datasets.mnist(config.data_dir, config.dataset)
     if names == models.CLOTHES:
@@ -83,28 +87,32 @@ def pictures_of(names: tuple[str, ...], config: Config) -> datasets.Data:
 
 
 def prepare(config: Config, device: torch.device, folder: Path) -> Subject:
-    """The network, the picture that goes the way through it, and the test pictures of the classes it knows."""
+    """Load the network, the image whose forward pass is shown, and the test images of the network's classes."""
     model = checkpoints.load(config.weights, None, "train_mnist.py").to(device, memory_format=torch.channels_last)
     names = tuple(model.class_names)
     own = None if config.image is None else own_image(config.image)
-    data = pictures_of(names, config)
+    data = load_data(names, config)
     test = datasets.Split(data.test.images[: config.pictures], data.test.labels[: config.pictures])
     if own is None:
-        picture, caption = data.train.images[:1], f"the first training picture of {data.name}"
+        image, caption = data.train.images[:1], f"the first training image of {data.name}"
     else:
-        picture, caption = datasets.normalize(own[None]), f"your picture {config.image.name}"
-    return Subject(model, picture.to(device), caption, test.to(device), data.name, folder, config.seed)
+        image, caption = datasets.normalize(own[None]), f"your image {config.image.name}"
+    return Subject(model, image.to(device), caption, test.to(device), data.name, folder, config.seed)
 
 
 def own_image(path: Path) -> np.ndarray:
-    """(28, 28) uint8: a picture of one's own as the network should see it."""
+    """Read the user's image and preprocess it to (28, 28) uint8.
+
+    Raises:
+        Failure: the image cannot be read, or no ink is found.
+    """
     try:
-        picture = photo_to_mnist(read_image(path))
+        image = photo_to_mnist(read_image(path))
     except errors.Failure as failure:
         raise errors.Failure(f"{failure}: give --image a PNG or JPEG of one character") from None
-    if not picture.any():
-        raise errors.Failure(f"no ink found on {path}: give --image a dark character on light paper")
-    return picture
+    if not image.any():
+        raise errors.Failure(f"no ink found in {path}: give --image a dark character on light paper")
+    return image
 
 
 if __name__ == "__main__":

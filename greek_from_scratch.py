@@ -1,18 +1,18 @@
-"""Teach a small network Greek from scratch, mostly by synthetic letters, augmented; then compare it with the transfer.
+"""Train a small network on Greek letters, mostly synthetic, with augmentation; compare it with the transferred one.
 
     python greek_from_scratch.py                          alpha, beta and gamma: less than a minute
-    python greek_from_scratch.py --preset classic         the report's recipe: nine letters a class, as they are
-    python greek_from_scratch.py --letters all            all 24 lower-case letters, from drawn ones
-    python greek_from_scratch.py --greek-train my_letters a folder of pictures for each letter, or for any other sign
+    python greek_from_scratch.py --preset classic         the report's recipe: nine letters a class, no augmentation
+    python greek_from_scratch.py --letters all            all 24 lower-case letters, synthetic ones
+    python greek_from_scratch.py --greek-train my_letters a folder of images for each letter, or for any other sign
 
-Writes to outputs/greek_from_scratch/: training.png (letters it learns from), augmentation.png (what becomes of some),
-network.png, losses.png, accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv, handwritten.png and
-handwritten.csv (each letter, what the network saw of it, its answer), comparison.csv (beside the network that
-transfer_greek.py left), model.pt (the weights and the names of the classes), checkpoint.pt (for --resume), config.json,
-history.csv, losses.csv, metrics.json.
+Writes to outputs/greek_from_scratch/: training.png (examples of the training set), augmentation.png (examples of
+augmentation), network.png, losses.png, accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv,
+handwritten.png and handwritten.csv (each test image, the network's input and the prediction), comparison.csv (the
+accuracies of this network and of transfer_greek.py's), model.pt (the weights and the class names), checkpoint.pt (for
+--resume), config.json, history.csv, losses.csv, metrics.json.
 """
 
-import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+import pipeline  # noqa: F401, first: it handles Ctrl-C while the libraries load
 
 # isort: split
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from pipeline.training.run import TrainingRun
 
 @dataclass(frozen=True, kw_only=True)
 class LetterRecipe(letters.Mixture, Recipe):
-    """How to train, and on how many letters."""
+    """The training recipe and the number of letters."""
 
 
 PRESETS = {
@@ -65,7 +65,7 @@ class Config(cli.Common, LetterRecipe):
 
 
 def main(config: Config) -> dict:
-    """The report's first extension, in order; returns the metrics."""
+    """Train the network, test it on handwritten letters, compare it with the transferred one; return the metrics."""
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
 
@@ -78,28 +78,29 @@ def main(config: Config) -> dict:
         model = models.GreekNet(source.names, config.dropout)
     plots.save(plots.network_diagram(model, "The Greek network"), folder / "network.png")
 
-    # The letters to learn, and others to be tested on.
+    # The training letters, and the test letters.
     name = source.describe(config.drawn)
     if config.skip_training:
-        instead = letters.synthetic_test(source, config.seed, config.wear)
+        fallback = letters.synthetic_test(source, config.seed, config.wear)
     else:
         train, valid = letters.training_mixture(source, config, config.seed, with_outliers=config.decline > 0)
-        instead = valid
-        print(f"{name}: {letters.describe(train, source.names)} to learn from")
-        picture = plots.examples(train.images, train.labels, source.names, 50, f"To learn from: {name}")
-        plots.save(picture, folder / "training.png")
+        fallback = valid
+        print(f"{name}: training on {letters.describe(train, source.names)}")
+        figure = plots.examples(train.images, train.labels, source.names, 50, f"Training examples: {name}")
+        plots.save(figure, folder / "training.png")
 
-        # What training makes of them: in every epoch each is turned, stretched, slanted, shifted and bent anew.
+        # In every epoch each letter gets a new random rotation, scale, shear, shift and elastic deformation.
         if config.augment:
             augment = augmentation.AUGMENTATIONS[config.augmentation]
-            ten = train.images[torch.linspace(0, (train.labels >= 0).sum().item() - 1, 10).long()]  # of every class
+            # evenly spaced, since the letters are grouped by class, with outliers last
+            ten = train.images[torch.linspace(0, (train.labels >= 0).sum().item() - 1, 10).long()]
             images = torch.cat([ten, *(augment(ten, config.augment) for _ in range(4))])
-            captions = ["as given"] * 10 + ["augmented"] * 40
-            picture = plots.image_grid(images, captions, 10, "Ten letters, and four augmentations of each")
-            plots.save(picture, folder / "augmentation.png")
-    test = letter_test.read(config.handwritten, Config.handwritten, source, instead)
+            captions = ["original"] * 10 + ["augmented"] * 40
+            figure = plots.image_grid(images, captions, 10, "Ten letters, and four augmentations of each")
+            plots.save(figure, folder / "augmentation.png")
+    test = letter_test.read(config.handwritten, Config.handwritten, source, fallback)
 
-    # Train; the epoch of least validation loss is kept in model.pt.
+    # Train; model.pt has the weights of the epoch with the lowest validation loss.
     if not config.skip_training:
         run = TrainingRun(config, model.to(device), Data(name, train, valid, test.split or valid).to(device), folder)
         for epoch in run:
@@ -108,7 +109,7 @@ def main(config: Config) -> dict:
         files.write_json(folder / "config.json", config)
         model = run.best_model()
 
-    # What it answers to people's letters.
+    # Test on handwritten letters.
     letter_test.report(model.to(device), test, folder)
     if test.split:
         table = compare(model, test.split.to(device), config.transferred)
@@ -123,16 +124,16 @@ def main(config: Config) -> dict:
 
 
 def compare(model: nn.Module, test: Split, transferred: Path) -> pd.DataFrame:
-    """This network and the one that transfer_greek.py left, if it has left one, on the same letters."""
+    """Compare this network with transfer_greek.py's, if it exists and has the same classes, on the test letters."""
     networks = {"from scratch": model}
     if not transferred.is_file():
-        print(f"there is no {transferred} to compare with: run transfer_greek.py first")
+        print(f"no network to compare with at {transferred}: run transfer_greek.py first")
     else:
         other = checkpoints.load(transferred, models.MnistNet, "transfer_greek.py").to(test.labels.device)
         if other.class_names == model.class_names:
             networks["transfer"] = other
         else:
-            print(f"{transferred} has other classes: no comparison")
+            print(f"{transferred} has other classes: not compared")
     rows = [
         {"network": name, "parameters": models.parameter_count(network), "letters": len(test),
          "test_acc": evaluate(network, test).accuracy}

@@ -1,23 +1,24 @@
-"""Hold a digit or a Greek letter in front of the camera and it is named at once.
+"""Classify a digit or a Greek letter held in front of the camera, live.
 
     python live_detect.py                          the first camera, digits; g changes to Greek letters
-    python live_detect.py --list-cameras           which cameras there are
-    python live_detect.py --source 1 --mirror      another camera, as in a mirror
-    python live_detect.py --source film.mp4        a video; a folder of pictures or an address works too
-    python live_detect.py --source film.mp4 --headless     no window: what was read goes into live.csv
-    python live_detect.py --record me.mp4          what the window shows, as a video
+    python live_detect.py --list-cameras           list the cameras
+    python live_detect.py --source 1 --mirror      another camera, mirrored
+    python live_detect.py --source film.mp4        a video; a folder of images or a stream address works too
+    python live_detect.py --source film.mp4 --headless     no window: write the predictions to live.csv
+    python live_detect.py --record me.mp4          record what the window shows
 
-Write large and dark on plain paper and hold it still in the box. The answer appears above 80 % confidence, else
-`unclear`; over an empty box nothing. Keys: m digits, g Greek letters, t the other Greek network, + and - the size of
-the box, space freezes, s saves the crop and asks for its name, f frame rate and latency, h all keys, q or Esc quits.
+Write large and dark on plain paper and hold it still in the box. Above 80 % confidence the prediction appears, below it
+`unclear`, and nothing while the box is empty. Keys: m digits, g Greek letters, t switches the Greek network, + and -
+resize the box, space freezes, s saves the crop and asks for its label, f frame rate and latency, h all keys, q or Esc
+quits.
 
-It needs the weights that train_mnist.py leaves and, for Greek letters, those of transfer_greek.py or
-greek_from_scratch.py. Writes to outputs/live_detect/: with --headless live.csv (a row for each frame: frame, time in
-seconds, mode, label, confidence, milliseconds, and the name of a folder's picture), and crops that are saved and not
-filed. Filed ones go to handwritten/<mode>/<label>/, where the other scripts find them.
+It needs the weights of train_mnist.py and, for Greek letters, those of transfer_greek.py or greek_from_scratch.py.
+Writes to outputs/live_detect/: with --headless live.csv (a row for each frame: frame, time in seconds, mode, label,
+confidence, milliseconds, and for a folder the file name of the picture), and saved crops without a label. Labeled crops
+go to handwritten/<mode>/<label>/, where the other scripts find them.
 """
 
-import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+import pipeline  # noqa: F401, first: it handles Ctrl-C while the libraries load
 
 # isort: split
 import contextlib
@@ -40,7 +41,7 @@ from pipeline.live.recording import Recording
 from pipeline.live.session import PredictionTable, Session, write_predictions
 from pipeline.live.window import Window
 
-PAUSE = 1 / 30  # seconds between two looks at a picture that stands
+STILL_FRAME_SECONDS = 1 / 30  # between two repetitions of the last frame
 
 
 @dataclass(frozen=True)
@@ -54,87 +55,90 @@ class Config:
     digits: Path = option(Path("outputs/train_mnist/model.pt"), "the digit network")
     transfer: Path = option(Path("outputs/transfer_greek/model.pt"), "the transferred Greek network")
     scratch: Path = option(Path("outputs/greek_from_scratch/model.pt"), "the Greek network trained from scratch")
-    handwritten: Path = option(Path("handwritten"), "folder for labelled crops")
+    handwritten: Path = option(Path("handwritten"), "folder for labeled crops")
     threads: int = option(1, "CPU threads; more than 1 does not help for single images", least=1, most=1024)
-    output_dir: Path = option(Path("outputs/live_detect"), "output folder for live.csv and unlabelled crops")
+    output_dir: Path = option(Path("outputs/live_detect"), "output folder for live.csv and unlabeled crops")
 
 
 def main(config: Config) -> None:
-    """Everything that can be missing is looked for first; then frame by frame: take, read, draw, show, obey."""
+    """Find the networks, open the window and the source, then process frame by frame."""
     if config.list_cameras:
         print("\n".join(frame_sources.list_cameras()))
         return
     torch.set_num_threads(config.threads)
     cv2.setNumThreads(config.threads)
     folder = runtime.output_folder(config.output_dir)
-    live = Session(Controls(find_networks(config), config.mode, folder, config.handwritten), config.mirror)
+    session = Session(Controls(find_networks(config), config.mode, folder, config.handwritten), config.mirror)
     window = None if config.headless else Window()
     source = frame_sources.frame_source(config.source)
 
-    ending = None
+    stopped_by = None
     with contextlib.ExitStack() as files:
-        log = files.enter_context(write_predictions(folder / "live.csv")) if config.headless else None
+        table = files.enter_context(write_predictions(folder / "live.csv")) if config.headless else None
         record = files.enter_context(recording.record(config.record, source.rate)) if config.record else None
         try:
-            watch(live, source, window, log, record)
+            process_frames(session, source, window, table, record)
         except (KeyboardInterrupt, Failure) as failure:
-            ending = failure  # the files are finished first
+            stopped_by = failure  # raised again after the files are complete
     source.close()
     if window:
         window.close()
-    written = [*([folder / "live.csv"] if log else []), *([config.record] if record else [])]
-    print(f"{live.frames} frames" + "".join(f"; {path} is written" for path in written))
-    if ending:
-        raise ending
+    written = [*([folder / "live.csv"] if table else []), *([config.record] if record else [])]
+    print(f"{session.frames} frames" + "".join(f"; wrote {path}" for path in written))
+    if stopped_by:
+        raise stopped_by
 
 
 def find_networks(config: Config) -> dict[str, dict[str, torch.nn.Module]]:
-    """The networks that are there, by mode and by how they were made.
+    """Load the networks that have been trained.
+
+    Returns:
+        mode -> variant, such as "transferred" -> network.
 
     Raises:
-        Failure: a file holds another network than it should, or is damaged.
+        Failure: a file contains another network than expected, or is damaged.
     """
     found: dict[str, dict[str, torch.nn.Module]] = {"digits": {}, "greek": {}}
-    for mode, made, path, network, made_by, class_names in (
+    for mode, variant, path, network, script, class_names in (
         ("digits", "trained", config.digits, models.MnistNet, "train_mnist.py", models.DIGITS),
         ("greek", "transferred", config.transfer, models.MnistNet, "transfer_greek.py", None),
         ("greek", "from scratch", config.scratch, models.GreekNet, "greek_from_scratch.py", None),
     ):
         if path.is_file():
-            found[mode][made] = checkpoints.load(path, network, made_by, class_names)
-    return {mode: known for mode, known in found.items() if known}
+            found[mode][variant] = checkpoints.load(path, network, script, class_names)
+    return {mode: variants for mode, variants in found.items() if variants}
 
 
-def watch(
-    live: Session,
+def process_frames(
+    session: Session,
     source: Camera | Video | Folder,
     window: Window | None,
-    log: PredictionTable | None,
+    table: PredictionTable | None,
     record: Recording | None,
 ) -> None:
-    """Until a key ends it, the window is closed, or, without a window, the source is at its end."""
+    """Run until a key or the closed window ends it; without a window until the end of the source."""
     begin = due = time.monotonic()
-    while not live.controls.over:
-        fresh = None if live.controls.frozen else source.read()
-        if fresh:
-            frame = fresh
+    while not session.controls.quit:
+        new = None if session.controls.frozen else source.read()
+        if new:
+            frame = new
         elif window or source.is_live:
             now = time.monotonic()
-            frame = dataclasses.replace(frame, time=frame.time + PAUSE, arrived=now)  # the last one stands
-            if not (source.is_live or live.controls.frozen):
-                live.controls.standing = "this is the end; q quits"
+            frame = dataclasses.replace(frame, time=frame.time + STILL_FRAME_SECONDS, arrived=now)  # the last one again
+            if not (source.is_live or session.controls.frozen):
+                session.controls.idle_message = "end of the source; q quits"
         else:
             return
-        shown, reading = live.step(frame, source.trouble)
-        if log and fresh:
-            log.add(frame, live.controls.mode, reading, live.milliseconds)
+        shown, reading = session.step(frame, source.problem)
+        if table and new:
+            table.add(frame, session.controls.mode, reading, session.milliseconds)
         if record:
             record.add(shown, time.monotonic() - begin if window else frame.time)
         if window:
             now = time.monotonic()
-            due = now if source.is_live and fresh else max(now, due + 1 / source.rate)
+            due = now if source.is_live and new else max(now, due + 1 / source.rate)
             key = window.show(shown, due - now)
-            live.controls.press(key, live.crop if reading.box[2] else None, time.monotonic())
+            session.controls.press(key, session.crop if reading.box[2] else None, time.monotonic())
             if not window.is_open:
                 return
 

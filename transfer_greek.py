@@ -1,18 +1,18 @@
-"""Teach the digit network Greek: its convolutions are frozen, a new last layer and the one before it learn.
+"""Fine-tune the digit network on Greek letters: the convolutions are frozen, the last two layers are trained.
 
     python transfer_greek.py                          alpha, beta and gamma: less than a minute
-    python transfer_greek.py --preset classic         the report's recipe: 27 letters as they are, and it overfits
-    python transfer_greek.py --unfreeze 0             all is frozen but the new layer, as in the report
-    python transfer_greek.py --letters all            all 24 lower-case letters, from drawn ones
-    python transfer_greek.py --greek-train my_letters a folder of pictures for each letter, or for any other sign
+    python transfer_greek.py --preset classic         the report's recipe: 27 letters without augmentation; overfits
+    python transfer_greek.py --unfreeze 0             train only the new last layer, as in the report
+    python transfer_greek.py --letters all            all 24 lower-case letters, synthetic ones
+    python transfer_greek.py --greek-train my_letters a folder of images for each letter, or for any other sign
 
-It needs the weights that train_mnist.py leaves. Writes to outputs/transfer_greek/: training.png (letters it learns
-from), network.png, losses.png, accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv,
-handwritten.png and handwritten.csv (each letter, what the network saw of it, its answer), model.pt (the weights and the
-names of the classes), checkpoint.pt (for --resume), config.json, history.csv, losses.csv, metrics.json.
+It needs the weights of train_mnist.py. Writes to outputs/transfer_greek/: training.png (examples of the training set),
+network.png, losses.png, accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv, handwritten.png and
+handwritten.csv (each test image, the network's input and the prediction), model.pt (the weights and the class names),
+checkpoint.pt (for --resume), config.json, history.csv, losses.csv, metrics.json.
 """
 
-import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+import pipeline  # noqa: F401, first: it handles Ctrl-C while the libraries load
 
 # isort: split
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ from pipeline.training.run import TrainingRun
 
 @dataclass(frozen=True, kw_only=True)
 class TransferRecipe(letters.Mixture, Recipe):
-    """How to train, on how many letters, and how much of the digit network may change."""
+    """The training recipe, the number of letters, and the number of layers that are fine-tuned."""
 
     unfreeze: int = option(0, "number of layers before the new one that are trained too", least=0, most=3)
 
@@ -65,12 +65,16 @@ class Config(cli.Common, TransferRecipe):
 
 
 def transfer(digits: Path, class_names: Sequence[str], unfreeze: int, dropout: float = 0.0) -> models.MnistNet:
-    """The digit network with a new last layer; all is frozen but that and the `unfreeze` layers before it."""
+    """Build the digit network with a new last layer; freeze all but that and the `unfreeze` layers before it.
+
+    Raises:
+        Failure: `digits` is missing, damaged, or not a digit network.
+    """
     digit_network = checkpoints.load(digits, models.MnistNet, "train_mnist.py", models.DIGITS)
     model = models.replace_head(digit_network, class_names, dropout)
     for parameter in model.parameters():
         parameter.requires_grad = False
-    layers = [model.conv1, model.conv2, model.fc1, model.fc2]  # fc2 is the new one
+    layers = [model.conv1, model.conv2, model.fc1, model.fc2]  # fc2 is the new layer
     for layer in layers[-1 - unfreeze :]:
         for parameter in layer.parameters():
             parameter.requires_grad = True
@@ -78,13 +82,13 @@ def transfer(digits: Path, class_names: Sequence[str], unfreeze: int, dropout: f
 
 
 def main(config: Config) -> dict:
-    """The report's transfer, in order; returns the metrics."""
+    """Fine-tune the network, test it on handwritten letters, and return the metrics."""
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
     if config.batch_norm:
-        raise WrongUsage("batch normalization would change frozen layers: leave out --batch-norm")
+        raise WrongUsage("--batch-norm cannot be used here: batch normalization would change the frozen layers")
 
-    # The network: the digits' features, a new last layer.
+    # The network: the digit network's features, a new last layer.
     if config.skip_training:
         model = checkpoints.load(folder / "model.pt", models.MnistNet, "transfer_greek.py")
         source = letters.Source(model.class_names)
@@ -92,22 +96,22 @@ def main(config: Config) -> dict:
         source = letters.find_source(config.greek_train, config.data_dir, config.letters == "all")
         model = transfer(config.digits, source.names, config.unfreeze, config.dropout)
         for name, parameter in model.named_parameters():
-            print(f"{name:14}{parameter.numel():7,} parameters  {'learn' if parameter.requires_grad else 'frozen'}")
-    plots.save(plots.network_diagram(model, "The digit network, its last layer for Greek"), folder / "network.png")
+            print(f"{name:14}{parameter.numel():7,} parameters  {'trained' if parameter.requires_grad else 'frozen'}")
+    plots.save(plots.network_diagram(model, "The digit network with a new last layer"), folder / "network.png")
 
-    # The letters to learn, and others to be tested on.
+    # The training letters, and the test letters.
     name = source.describe(config.drawn)
     if config.skip_training:
-        instead = letters.synthetic_test(source, config.seed, config.wear)
+        fallback = letters.synthetic_test(source, config.seed, config.wear)
     else:
         train, valid = letters.training_mixture(source, config, config.seed, with_outliers=config.decline > 0)
-        instead = valid
-        print(f"{name}: {letters.describe(train, source.names)} to learn from")
-        picture = plots.examples(train.images, train.labels, source.names, 50, f"To learn from: {name}")
-        plots.save(picture, folder / "training.png")
-    test = letter_test.read(config.handwritten, Config.handwritten, source, instead)
+        fallback = valid
+        print(f"{name}: training on {letters.describe(train, source.names)}")
+        figure = plots.examples(train.images, train.labels, source.names, 50, f"Training examples: {name}")
+        plots.save(figure, folder / "training.png")
+    test = letter_test.read(config.handwritten, Config.handwritten, source, fallback)
 
-    # Train; the epoch of least validation loss is kept in model.pt.
+    # Train; model.pt has the weights of the epoch with the lowest validation loss.
     if not config.skip_training:
         run = TrainingRun(config, model.to(device), Data(name, train, valid, test.split or valid).to(device), folder)
         for epoch in run:
@@ -116,7 +120,7 @@ def main(config: Config) -> dict:
         files.write_json(folder / "config.json", config)
         model = run.best_model()
 
-    # What it answers to people's letters.
+    # Test on handwritten letters.
     letter_test.report(model.to(device), test, folder)
     if config.skip_training:
         metrics = {"test_accuracy": evaluate(model, test.split.to(device)).accuracy if test.split else None}

@@ -3,7 +3,7 @@
     python -m benchmarks.ablation FOLDER outputs/benchmarks/best/*/model.pt
 
 FOLDER as for benchmarks.handwriting. Writes benchmarks/results/ablation.json: for each rule and each kind of digits,
-beside 300 drawn photographs of benchmarks.photos, the points of `right` and of `answered` that are lost without it, as
+beside 300 drawn photographs of benchmarks.photos, the points of `correct` and of `classified` that are lost without it, as
 the mean of all weights; and prints both as a table.
 """
 
@@ -63,16 +63,16 @@ RULES = {
 
 
 def read_all(pictures: dict[str, tuple[list[np.ndarray], list[str]]], networks: list) -> dict[str, tuple[float, float]]:
-    """Of each kind the shares right and answered, in percent."""
+    """Of each kind the shares correct and classified, in percent."""
     shares = {}
     for kind, (images, labels) in pictures.items():
         samples = [one_character(Path(), None, photo.Photo(pixels)) for pixels in images]
-        right, answered = [], []
+        correct, classified = [], []
         for network in networks:
             table = answers(network, samples)
-            right.append(((table.prediction == labels) & (table.confidence > 0)).mean())
-            answered.append((table.answer != handwriting.UNCLEAR).mean())
-        shares[kind] = 100 * float(np.mean(right)), 100 * float(np.mean(answered))
+            correct.append(((table.prediction == labels) & (table.confidence > 0)).mean())
+            classified.append((table.answer != handwriting.UNCLEAR).mean())
+        shares[kind] = 100 * float(np.mean(correct)), 100 * float(np.mean(classified))
     return shares
 
 
@@ -95,15 +95,15 @@ def main(folder: Path, weights: list[Path]) -> None:
             shares = read_all(pictures, networks)
         whole = whole or shares
         row = {"without": rule}
-        for kind, (right, answered) in shares.items():
-            row[f"{kind}: right"], row[f"{kind}: answered"] = right - whole[kind][0], answered - whole[kind][1]
+        for kind, (correct, classified) in shares.items():
+            row[f"{kind}: correct"], row[f"{kind}: classified"] = correct - whole[kind][0], classified - whole[kind][1]
         rows.append(row)
-        cells = [f"{row[f'{kind}: right']:+.1f}, {row[f'{kind}: answered']:+.1f}" for kind in shares]
+        cells = [f"{row[f'{kind}: correct']:+.1f}, {row[f'{kind}: classified']:+.1f}" for kind in shares]
         print(" | ".join(["", rule, *cells, ""]).strip(), flush=True)
     summary = {
         f"{kind}: {name}": value
         for kind in whole
-        for name, value in zip(("right", "answered"), whole[kind], strict=True)
+        for name, value in zip(("correct", "classified"), whole[kind], strict=True)
     }
     results.write("ablation", summary, rows)
 

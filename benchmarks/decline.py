@@ -2,7 +2,7 @@
 
     DATA_DIR=... python -m benchmarks.decline outputs/benchmarks/best/*/model.pt
 
-Writes benchmarks/results/decline.json. For each set of weights and each kind: the share answered, that is with more
+Writes benchmarks/results/decline.json. For each set of weights and each kind: the share classified, that is with more
 than 80 % confidence, and the share above the confidence that 95 % of validation digits pass (FPR at 95 % recall).
 Letters are printed ones of matplotlib's own fonts, turned, slanted and bent; those in a digit's shape are left out.
 """
@@ -90,13 +90,17 @@ def main(*weights: str) -> None:
         passed = metrics.predict(model, data.valid.images).exp().amax(1).quantile(0.05).item()
         confidence, answers = metrics.predict(model, data.test.images).exp().max(1)
         sure = confidence > handwriting.MIN_CONFIDENCE
-        right = (answers == data.test.labels)[sure].float().mean().item()
-        row = {"weights": path, "digits_answered": 100 * sure.float().mean().item(), "right_when_answered": 100 * right}
+        correct = (answers == data.test.labels)[sure].float().mean().item()
+        row = {
+            "weights": path,
+            "digits_classified": 100 * sure.float().mean().item(),
+            "correct_when_classified": 100 * correct,
+        }
         for kind, images in pictures.items():
             confidence = metrics.predict(model, datasets.normalize(images)).exp().amax(1)
-            row[f"{kind}: answered"] = 100 * (confidence > handwriting.MIN_CONFIDENCE).float().mean().item()
+            row[f"{kind}: classified"] = 100 * (confidence > handwriting.MIN_CONFIDENCE).float().mean().item()
             row[f"{kind}: at 95 % recall"] = 100 * (confidence > passed).float().mean().item()
-        for rule in ("answered", "at 95 % recall"):
+        for rule in ("classified", "at 95 % recall"):
             row[f"mean: {rule}"] = sum(row[f"{kind}: {rule}"] for kind in pictures) / len(pictures)
         rows.append(results.say(row))
     results.write("decline", {name: sum(row[name] for row in rows) / len(rows) for name in list(rows[0])[1:]}, rows)

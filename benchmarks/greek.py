@@ -84,8 +84,8 @@ def measure(source: Source, recipes: dict, seeds: int) -> list[dict]:
             row = {"recipe": name, "seed": seed, "seconds": time.perf_counter() - start}
             for test, letters_of in tests.items():
                 examples = split(letters_of, source.names)
-                row[f"{test} right"] = metrics.evaluate(model, examples).accuracy
-                row[f"{test} answered"] = 100 * sure(model, examples.images).float().mean().item()
+                row[f"{test} correct"] = metrics.evaluate(model, examples).accuracy
+                row[f"{test} classified"] = 100 * sure(model, examples.images).float().mean().item()
             row["digits taken for letters"] = 100 * sure(model, digits).float().mean().item()
             row["other letters taken for these"] = 100 * sure(model, others).float().mean().item()
             rows.append(results.say(row))
@@ -129,9 +129,10 @@ def main(part: str) -> None:
     if part == "one":
         best = {name: (dataclasses.replace(recipe, drawn=500), build) for name, (recipe, build) in best.items()}
         rows = one_by_one(source, best)
-        right = {name: sum(row[name] for row in rows) for name in best}
+        correct = {name: sum(row[name] for row in rows) for name in best}
         summary = {
-            name: {"right": n, "of": len(rows), "interval": results.interval(n, len(rows))} for name, n in right.items()
+            name: {"correct": n, "of": len(rows), "interval": results.interval(n, len(rows))}
+            for name, n in correct.items()
         }
         return results.write("greek_one", summary, rows)
     recipe, _ = best["best transfer"]

@@ -4,11 +4,11 @@
 
 FOLDER holds kinds of pictures at any depth: a folder of folders that are named after what their pictures show, in files
 named <writer>_<n>. A kind with the classes of the weights gives, in percent and as the mean of all weights that know
-the same classes, the share right (the likeliest class is the label), answered (more than 80 % sure), and right when
-answered, with the 95 % interval of Clopper and Pearson of the nearest whole number. Beside it stand, read by the same
+the same classes, the share correct (the likeliest class is the label), classified (more than 80 % sure), and correct when
+classified, with the 95 % interval of Clopper and Pearson of the nearest whole number. Beside it stand, read by the same
 weights: `plain`, twenty lines of usual image processing, and `tutorial`, gray and resized; and RapidOCR where it is
 installed, without its detector, look-alike letters counted as digits. Of a kind whose name begins with nondigit it
-gives the share answered. A transcripts.csv (file, transcript) turns pictures beside it into sheets: read to the last
+gives the share classified. A transcripts.csv (file, transcript) turns pictures beside it into sheets: read to the last
 digit, or not; `/` separates rows, and other signs are to be declined.
 
 Writes benchmarks/results/handwriting.json, and outputs/benchmarks/handwriting/worst_<network>.png: the thirty pictures
@@ -146,11 +146,11 @@ def is_lookalike(kind: Kind) -> np.ndarray:
 
 def shares(counts: dict[str, list[int]], of: int) -> dict:
     """Mean percentages over the weights, each of the same pictures, with the interval of the nearest whole number."""
-    right, answered, both = (np.array(counts[name]) for name in ("right", "answered", "both"))
-    row = {"n": of, "right": 100 * right.mean() / of, "answered": 100 * answered.mean() / of}
-    row["right when answered"] = 100 * both.sum() / max(1, answered.sum())
-    row["interval"] = results.interval(round(right.mean()), of)
-    row["interval when answered"] = results.interval(round(both.mean()), max(1, round(answered.mean())))
+    correct, classified, both = (np.array(counts[name]) for name in ("correct", "classified", "both"))
+    row = {"n": of, "correct": 100 * correct.mean() / of, "classified": 100 * classified.mean() / of}
+    row["correct when classified"] = 100 * both.sum() / max(1, classified.sum())
+    row["interval"] = results.interval(round(correct.mean()), of)
+    row["interval when classified"] = results.interval(round(both.mean()), max(1, round(classified.mean())))
     return row
 
 
@@ -166,11 +166,11 @@ def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.nd
         for network in networks:
             images = [sample.picture for sample in handwriting.choose_readings(network, samples)]
             table = handwriting.classify(network, images)
-            right = ((table.prediction == labels) & (table.confidence > 0)).to_numpy()
-            answered = (table.answer != handwriting.UNCLEAR).to_numpy()
-            for name, values in (("right", right), ("answered", answered), ("both", right & answered)):
+            correct = ((table.prediction == labels) & (table.confidence > 0)).to_numpy()
+            classified = (table.answer != handwriting.UNCLEAR).to_numpy()
+            for name, values in (("correct", correct), ("classified", classified), ("both", correct & classified)):
                 counts[name].append(int(values.sum()))
-            by_writer = by_writer + right / len(networks)
+            by_writer = by_writer + correct / len(networks)
             if way == "ours":
                 probabilities = handwriting.predict_views(network, datasets.normalize(np.stack(images))).exp()
                 mean_probability = mean_probability + probabilities[torch.arange(len(truth)), truth] / len(networks)
@@ -181,9 +181,9 @@ def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.nd
                 for writer in sorted(set(writers))
             }
         else:
-            row[f"{way}: right"] = 100 * np.mean(counts["right"]) / len(where)
+            row[f"{way}: correct"] = 100 * np.mean(counts["correct"]) / len(where)
     if kind.rapidocr and set(names) == set(models.DIGITS):
-        row["RapidOCR: right"] = 100 * np.mean([kind.rapidocr[i] == kind.labels[i] for i in where])
+        row["RapidOCR: correct"] = 100 * np.mean([kind.rapidocr[i] == kind.labels[i] for i in where])
     return row, mean_probability
 
 
@@ -195,9 +195,11 @@ def of_sheet(photo: np.ndarray, transcript: str, networks: list) -> dict:
     for network in networks:
         table = handwriting.classify(network, [character.image for character in characters]) if characters else None
         likeliest = "" if table is None else "".join(table.prediction)
-        answered = "" if table is None else "".join(table.answer.replace(handwriting.UNCLEAR, "?"))
-        exact += (likeliest if wanted.isdigit() else answered.replace("?", "")) == "".join(filter(str.isdigit, wanted))
-        first = first or answered
+        classified = "" if table is None else "".join(table.answer.replace(handwriting.UNCLEAR, "?"))
+        exact += (likeliest if wanted.isdigit() else classified.replace("?", "")) == "".join(
+            filter(str.isdigit, wanted)
+        )
+        first = first or classified
     return {"transcript": transcript, "read": first, "exact": exact / len(networks)}
 
 
@@ -227,16 +229,16 @@ def main(folder: Path, weights: list[Path]) -> None:
             elif is_other and set(networks[0].class_names) == set(models.DIGITS):
                 alike = is_lookalike(kind)
                 tables = [answers(network, kind.samples["ours"]) for network in networks]
-                answered = [(table.answer != handwriting.UNCLEAR).to_numpy() for table in tables]
-                row |= {"n": int((~alike).sum()), "answered": 100 * np.mean([a[~alike].mean() for a in answered])}
+                classified = [(table.answer != handwriting.UNCLEAR).to_numpy() for table in tables]
+                row |= {"n": int((~alike).sum()), "classified": 100 * np.mean([a[~alike].mean() for a in classified])}
                 row |= {"lookalikes": int(alike.sum())}
                 if alike.any():
-                    row["lookalikes answered"] = 100 * np.mean([a[alike].mean() for a in answered])
+                    row["lookalikes classified"] = 100 * np.mean([a[alike].mean() for a in classified])
             else:
                 continue
             rows.append(row)
             results.say({name: value for name, value in row.items() if name != "by writer"})
-            summary[f"{group}: {kind.name}"] = {name: row[name] for name in ("right", "answered") if name in row}
+            summary[f"{group}: {kind.name}"] = {name: row[name] for name in ("correct", "classified") if name in row}
         if set(networks[0].class_names) == set(models.DIGITS):
             for sheet, transcript in sheets.items():
                 row = {"network": group, "kind": sheet.parent.name, "file": sheet.name}

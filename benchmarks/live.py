@@ -5,7 +5,7 @@
     python -m benchmarks.live speed             milliseconds a frame, beside the report's way; memory
     python -m benchmarks.live picture           docs/images/live.gif
 
-Frames are made one by one, 1280x720, 30 a second, and go the program's own way: `live.Live.step`. A page comes into
+Frames are made one by one, 1280x720, 30 a second, and go the program's own way: `Session.step`. A page comes into
 the box, rests in the hand for 1.5 seconds (it trembles, is turned by up to 10 degrees, seen at an angle, in drifting
 light, blurred, noisy) and goes. Without FOLDER drawn pages are all. Writes benchmarks/results/live_digits.json,
 live_greek.json or live_speed.json.
@@ -51,8 +51,8 @@ def real_pages(folder: Path, names: list[str], seed: int) -> Iterator[tuple[str,
 
 
 def measure(pages: Iterator[tuple[str, np.ndarray]], lives: dict[str, Session], seed: int) -> list[dict]:
-    """In percent: named within half a second of rest, frames answered later, right of all frames answered."""
-    rows = {made: {"pages": 0, "named": 0, "resting": 0, "later": 0, "answers": 0, "right": 0, "faults": []}
+    """In percent: named within half a second of rest, frames classified later, correct of all frames classified."""
+    rows = {made: {"pages": 0, "named": 0, "resting": 0, "later": 0, "answers": 0, "correct": 0, "faults": []}
             for made in lives}  # fmt: skip
     for i, (label, page) in enumerate(pages):
         rng = np.random.default_rng([seed, 7, i])
@@ -66,7 +66,7 @@ def measure(pages: Iterator[tuple[str, np.ndarray]], lives: dict[str, Session], 
                 row["later"] += is_right and moment.resting > NAMED
                 if reading.label not in ("", UNCLEAR):
                     row["answers"] += 1
-                    row["right"] += is_right
+                    row["correct"] += is_right
                     wrong[made] |= {reading.label} - {label}
         for made, row in rows.items():
             row["pages"] += 1
@@ -76,7 +76,7 @@ def measure(pages: Iterator[tuple[str, np.ndarray]], lives: dict[str, Session], 
     return [
         {"network": made, "pages": row["pages"], "named_percent": 100 * row["named"] / row["pages"],
          "frames_named_later_percent": 100 * row["later"] / row["resting"], "frames_answered": row["answers"],
-         "right_when_answered_percent": 100 * row["right"] / max(1, row["answers"]), "faults": row["faults"]}
+         "correct_when_classified_percent": 100 * row["correct"] / max(1, row["answers"]), "faults": row["faults"]}
         for made, row in rows.items()
     ]  # fmt: skip
 
@@ -105,7 +105,7 @@ def false_answers(lives: dict[str, Session], seed: int, scenes: int) -> list[dic
 
 def report_way(frame: np.ndarray, model: torch.nn.Module) -> np.ndarray:
     """As the report has it: invert, resize, the network, its answer beside the box."""
-    crop = frame[overlay.box_of(frame, 0.5)]
+    crop = frame[overlay.centered_box(frame, 0.5)]
     with torch.no_grad():
         said = model(normalize(tutorial_way(crop)[None]))
     confidence, answer = said.exp().max(1)
@@ -128,7 +128,7 @@ def speed(config: live_detect.Config, frames: int) -> None:
         moments += [moment.frame for moment in held_page.held(page, held_page.Scene(rng), rng)][::3]
     ways = {
         "ours": lambda frame: live.step(frame),
-        "report": lambda frame: report_way(frame.picture, live.controls.model),
+        "report": lambda frame: report_way(frame.image, live.controls.model),
     }
     wall, busy = ({name: [] for name in ways} for _ in range(2))
     memory = []
@@ -155,7 +155,7 @@ def program(config: live_detect.Config, mode: str, made: str = "") -> Session:
     """The program's frame-by-frame part, without source, window and files."""
     keys = Controls(live_detect.find_networks(config), mode, config.output_dir, config.handwritten)
     if made:
-        keys.made[mode] = made
+        keys.variant[mode] = made
     return Session(keys)
 
 

@@ -1,4 +1,4 @@
-"""How long it takes to read a photograph, and how much is read right: real ones, and drawn ones of any kind.
+"""How long it takes to read a photograph, and how much is read correctly: real ones, and drawn ones of any kind.
 
     python -m benchmarks.photos FOLDER outputs/benchmarks/best/*/model.pt
     python -m benchmarks.photos               what needs no network
@@ -6,7 +6,7 @@
 FOLDER holds labelled photographs (see handwritten/README.md). Writes benchmarks/results/sheets.json: milliseconds for
 a 300x300 crop and a 12-megapixel sheet, on one thread; of 60 drawn sheets the characters found and invented. With
 FOLDER also photos.json: for each set of weights, of FOLDER and of 300 drawn photographs under random conditions, the
-share right, answered, and right when answered, beside the tutorials' way (gray, dark on light turned round, resized to
+share correct, classified, and correct when classified, beside the tutorials' way (gray, dark on light turned round, resized to
 28x28) on the same.
 """
 
@@ -70,8 +70,8 @@ def answers(model: models.MnistNet, samples: list[Sample]) -> pd.DataFrame:
 def shares(model: models.MnistNet, samples: list[Sample], labels: list[str], name: str) -> dict:
     """In percent."""
     table = answers(model, samples)
-    right, sure = table.prediction == labels, table.answer != handwriting.UNCLEAR
-    kinds = {"right": right, "answered": sure, "right when answered": right[sure]}
+    correct, sure = table.prediction == labels, table.answer != handwriting.UNCLEAR
+    kinds = {"correct": correct, "classified": sure, "correct when classified": correct[sure]}
     return {f"{name}: {kind}": 100 * values.mean() for kind, values in kinds.items()}
 
 

@@ -3,7 +3,7 @@
     python -m benchmarks.scans FOLDER outputs/transfer_greek/model.pt outputs/greek_from_scratch/model.pt
 
 FOLDER holds photographs of letters in folders by their names, of which the scans are made. Writes
-benchmarks/results/scans.json: of each set of weights and each kind of scan the share right, and answered, in percent.
+benchmarks/results/scans.json: of each set of weights and each kind of scan the share correct, and classified, in percent.
 """
 
 import sys
@@ -58,11 +58,11 @@ def main(folder: Path, weights: list[Path]) -> None:
                 for sample in samples
             ]
             table = handwriting.classify(model, pictures)
-            right = table.prediction == [sample.label for sample in samples]
+            correct = table.prediction == [sample.label for sample in samples]
             row = {"weights": path.parent.name, "kind": kind, "letters": len(samples)}
-            row |= {"right": 100 * right.mean(), "answered": 100 * (table.answer != handwriting.UNCLEAR).mean()}
+            row |= {"correct": 100 * correct.mean(), "classified": 100 * (table.answer != handwriting.UNCLEAR).mean()}
             rows.append(results.say(row))
-    results.write("scans", {"least right": min(row["right"] for row in rows)}, rows)
+    results.write("scans", {"least correct": min(row["correct"] for row in rows)}, rows)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -15,6 +16,7 @@ from pipeline import cli
 from pipeline.datasets import datasets, synthetic
 
 ROOT = Path(__file__).parent.parent
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in a background job it is ignored, and children inherit that
 REAL = all((cli.DATA_DIR / "MNIST" / "raw" / name).is_file() for name in datasets.MNIST_FILES)
 
 

@@ -67,9 +67,9 @@ def test_stages_are_the_layers_and_what_comes_after_them(model, small):
     for layer in stages.layers:
         torch.testing.assert_close(values[layer], hooked(model, layer, images))
     expected = model(images)
-    torch.testing.assert_close(values[stages.end], expected)
+    torch.testing.assert_close(values[stages.output], expected)
     for stage in values:
-        torch.testing.assert_close(stages.onward(stage, values[stage]), expected)
+        torch.testing.assert_close(stages.output_from(stage, values[stage]), expected)
     last = model.get_submodule(stages.layers[-1])
     torch.testing.assert_close(F.log_softmax(last(values[stages.hidden].flatten(1)), 1), expected)
 
@@ -115,16 +115,17 @@ def test_a_unit_sees_its_field_and_nothing_else(model, small):
 def test_peaks_and_patches_are_the_maxima(model, small):
     """Against a plain loop; and a patch on paper, seen alone, gives the very value again."""
     stages = activations.Stages(model)
-    seen = activations.survey(stages, small)
+    seen = activations.compute_outputs(stages, small)
     for layer in stages.convolutions:
         maps = hooked(model, layer, small.images)
         field = activations.receptive_field(model, layer)
         for channel in range(0, maps.shape[1], 7):
-            peak, i = seen.peaks[layer][:, channel].max(0)
+            peak, i = seen.maxima[layer][:, channel].max(0)
             assert peak.item() == pytest.approx(max(each[channel].max().item() for each in maps), abs=1e-5)
-            y, x = seen.places[layer][i, channel].tolist()
+            position = seen.positions[layer][i : i + 1, channel]
+            y, x = position[0].tolist()
             assert maps[i, channel, y, x].item() == pytest.approx(peak.item(), abs=1e-5)
-            patch = activations.cut_patches(small.images[i : i + 1], seen.places[layer][i : i + 1, channel], field)[0]
+            patch = activations.cut_patches(small.images[i : i + 1], position, field)[0]
             rows, columns = field[y], field[x]
             alone = torch.full((1, 1, 28, 28), augmentation.BACKGROUND)
             height, width = rows[1] - rows[0], columns[1] - columns[0]
@@ -136,13 +137,13 @@ def test_peaks_and_patches_are_the_maxima(model, small):
 
 
 def test_the_survey_s_accuracy_and_order_of_mistakes(model, small):
-    seen = activations.survey(activations.Stages(model), small)
+    seen = activations.compute_outputs(activations.Stages(model), small)
     outputs = model(small.images).detach()
-    torch.testing.assert_close(seen.outputs, outputs)
+    torch.testing.assert_close(seen.log_probabilities, outputs)
     right = [row.argmax() == label for row, label in zip(outputs, small.labels, strict=True)]
     assert seen.accuracy == pytest.approx(100 * sum(right).item() / 300)
-    assert seen.right.tolist() == [i for i, each in enumerate(right) if each]
-    truths = [outputs[i, small.labels[i]].item() for i in seen.wrong]
+    assert seen.correct.tolist() == [i for i, each in enumerate(right) if each]
+    truths = [outputs[i, small.labels[i]].item() for i in seen.incorrect]
     assert len(truths) == 300 - sum(right) and truths == sorted(truths)
 
 

@@ -79,18 +79,18 @@ def test_t_without_another_network(make, made, line):
 def test_plus_and_minus_size_the_box_within_bounds(make):
     state = make()
     type_in(state, "+=")
-    assert state.share == pytest.approx(controls.DEFAULT_BOX_SIZE + 2 * controls.BOX_SIZE_STEP)
+    assert state.box_size == pytest.approx(controls.DEFAULT_BOX_SIZE + 2 * controls.BOX_SIZE_STEP)
     type_in(state, "-")
-    assert state.share == pytest.approx(controls.DEFAULT_BOX_SIZE + controls.BOX_SIZE_STEP)
+    assert state.box_size == pytest.approx(controls.DEFAULT_BOX_SIZE + controls.BOX_SIZE_STEP)
     type_in(state, "+" * 40)
-    assert state.share == controls.MAX_BOX_SIZE
+    assert state.box_size == controls.MAX_BOX_SIZE
     type_in(state, "-" * 40)
-    assert state.share == controls.MIN_BOX_SIZE
+    assert state.box_size == controls.MIN_BOX_SIZE
 
 
 def test_space_h_and_f_turn_on_and_off(make):
     state = make()
-    for key, name in ((" ", "frozen"), ("h", "help"), ("f", "rate")):
+    for key, name in ((" ", "frozen"), ("h", "show_help"), ("f", "show_rate")):
         type_in(state, key)
         assert getattr(state, name)
         type_in(state, key)
@@ -101,7 +101,7 @@ def test_space_h_and_f_turn_on_and_off(make):
 def test_q_and_escape_quit(make, key):
     state = make()
     type_in(state, key)
-    assert state.over
+    assert state.quit
 
 
 def test_no_key_and_keys_without_meaning_change_nothing(make, tmp_path):
@@ -114,9 +114,9 @@ def test_no_key_and_keys_without_meaning_change_nothing(make, tmp_path):
 
 def test_s_saves_at_once_and_a_digit_files_it(make, tmp_path):
     state = make()
-    assert "which digit is it?" in type_in(state, "s")
+    assert "type its digit" in type_in(state, "s")
     assert files(tmp_path) == ["saved/crop_1.png"]
-    assert "filed as 7" in type_in(state, "7")
+    assert "labeled 7" in type_in(state, "7")
     type_in(state, "s7s3")
     assert files(tmp_path) == [f"handwritten/digits/{name}.png" for name in ("3/live_1", "7/live_1", "7/live_2")]
     assert np.array_equal(cv2.imread(str(tmp_path / "handwritten/digits/7/live_2.png")), CROP)
@@ -127,21 +127,21 @@ def test_an_empty_box_is_not_saved(make, tmp_path):
     state.press(ord("s"), None, 0.0)
     assert state.message(0.1) == "no character in the box to save" and not (tmp_path / "saved").exists()
     state.press(ord("q"), None, 0.2)
-    assert state.over
+    assert state.quit
 
 
 def test_escape_leaves_a_crop_unfiled_and_quits_only_then(make, tmp_path):
     state = make()
-    assert "kept as" in type_in(state, "s\x1b") and not state.over
+    assert "saved without a label" in type_in(state, "s\x1b") and not state.quit
     assert files(tmp_path) == ["saved/crop_1.png"]
     type_in(state, "s\x1b\x1b")
-    assert state.over and len(files(tmp_path)) == 2
+    assert state.quit and len(files(tmp_path)) == 2
 
 
 def test_while_filing_other_keys_only_name(make):
     state = make("transferred")
     type_in(state, "sqg m")
-    assert not state.over and state.title == "digits" and "which digit" in state.message(0)
+    assert not state.quit and state.title == "digits" and "type its digit" in state.message(0)
 
 
 @pytest.mark.parametrize("typed, name", [
@@ -150,7 +150,7 @@ def test_while_filing_other_keys_only_name(make):
 ])  # fmt: skip
 def test_a_letter_is_filed_as_soon_as_its_name_is_clear(make, tmp_path, typed, name):
     state = make("transferred", mode="greek")
-    assert "which letter is it?" in type_in(state, "s")
+    assert "type its letter" in type_in(state, "s")
     type_in(state, typed)
     assert files(tmp_path) == [f"handwritten/greek/{name}/live_1.png"]
 
@@ -161,7 +161,7 @@ def test_every_letter_can_be_filed_by_its_whole_name_and_the_rest_of_it_is_no_co
         type_in(state, "s" + name)
         state.press(-1, CROP, 0.0)
     assert {path.split("/")[2] for path in files(tmp_path)} == set(GREEK) and len(files(tmp_path)) == 24
-    assert (state.title, state.help, state.rate, state.share) == (
+    assert (state.title, state.show_help, state.show_rate, state.box_size) == (
         "Greek letters, transferred",
         False,
         False,
@@ -170,7 +170,7 @@ def test_every_letter_can_be_filed_by_its_whole_name_and_the_rest_of_it_is_no_co
     type_in(state, "sa")
     type_in(state, "l", now=controls.NAME_TYPING_SECONDS / 2)
     type_in(state, "h", now=controls.NAME_TYPING_SECONDS / 2)  # not how alpha goes on
-    assert state.help
+    assert state.show_help
 
 
 def test_the_bar_says_which_names_are_left(make):
@@ -191,12 +191,12 @@ def test_signs_of_ones_own_and_a_name_that_begins_another(make, tmp_path):
 
 def test_what_cannot_be_written_is_said(make, tmp_path):
     (tmp_path / "handwritten").write_text("a file, no folder")
-    assert "not filed" in type_in(make(), "s7") and files(tmp_path) == ["handwritten", "saved/crop_1.png"]
+    assert "not labeled" in type_in(make(), "s7") and files(tmp_path) == ["handwritten", "saved/crop_1.png"]
     (tmp_path / "saved/crop_1.png").unlink()
     (tmp_path / "saved").rmdir()
     (tmp_path / "saved").write_text("a file, no folder")
     state = make()
-    assert "not saved" in type_in(state, "s") and "which" not in state.message(0)
+    assert "not saved" in type_in(state, "s") and "type its" not in state.message(0)
 
 
 def test_filed_crops_are_read_back_with_their_label(make, tmp_path):

@@ -113,7 +113,7 @@ def test_writes_everything_the_docstring_promises(finished):
 
 def test_says_synthetic_wherever_it_speaks_of_data(finished):
     _, result = finished
-    lines = [line for line in result.stdout.splitlines() if "picture" in line and "on pictures of" not in line]
+    lines = [line for line in result.stdout.splitlines() if "image" in line and "on images of" not in line]
     assert len(lines) >= 2 and all("synthetic" in line for line in lines)
 
 
@@ -170,7 +170,7 @@ def test_what_chance_reaches_against_other_draws(finished, metrics, model):
     own = np.abs(filter_bank.best_matches(filters, bank)[1])
     for key, made in (
         ("untrained", random.normal(size=(3000, 5, 5))),  # of another distribution: only the pattern counts
-        ("smooth", filter_bank.as_smooth(filters, 300, random)),
+        ("smooth", filter_bank.phase_randomized(filters, 300, random)),
     ):
         reached = np.abs(filter_bank.best_matches(made, bank)[1])
         means = reached.reshape(-1, 10).mean(1)
@@ -192,7 +192,7 @@ def test_the_peaks_against_a_plain_loop(finished, model, test_split):
     with torch.no_grad():
         maps = {"conv1": model.conv1(test_split.images)}
         maps["conv2"] = model.conv2(torch.relu(torch.max_pool2d(maps["conv1"], 2)))
-    printed = re.findall(r"channel (\d+): (-?[\d.]+), on pictures of ([\d ]+)", finished[1].stdout)
+    printed = re.findall(r"channel (\d+): (-?[\d.]+), on images of ([\d ]+)", finished[1].stdout)
     expected = [(c, values) for layer in maps.values() for c, values in enumerate(layer.transpose(0, 1))]
     assert len(printed) == 30
     for (number, peak, labels), (channel, values) in zip(printed, expected, strict=True):
@@ -203,7 +203,7 @@ def test_the_peaks_against_a_plain_loop(finished, model, test_split):
         alike = [test_split.labels[(peaks - value).abs() < 1e-4].tolist() for value in greatest]
         shown = map(int, labels.split())
         assert all(label in others for label, others in zip(shown, alike, strict=True))
-    assert "conv1 sees 5×5 pixels" in finished[1].stdout and "conv2 sees 14×14 pixels" in finished[1].stdout
+    assert all(f"field of {part} pixels" in finished[1].stdout for part in ("conv1 is 5×5", "conv2 is 14×14"))
 
 
 @pytest.mark.slow
@@ -222,7 +222,7 @@ def test_what_the_rubber_changes_against_a_plain_loop(finished, metrics, model, 
                 right = model(rubbed).argmax(1) == test_split.labels[i]
                 counts[kind].append(not right.all() if kind else right.any())
     assert metrics["spoiled"] == sum(counts[True]) and metrics["mended"] == sum(counts[False])
-    assert f"corrects {metrics['mended']} of the worst {len(counts[False])} wrong" in finished[1].stdout
+    assert f"corrects {metrics['mended']} of the {len(counts[False])} worst" in finished[1].stdout
 
 
 def test_the_share_of_the_two_directions(finished, metrics, model, test_split):
@@ -234,7 +234,7 @@ def test_the_share_of_the_two_directions(finished, metrics, model, test_split):
     singular = torch.linalg.svdvals(centered)
     share = ((singular[:2] ** 2).sum() / (singular**2).sum()).item()
     assert metrics["variance_in_two_dimensions"] == pytest.approx(share, abs=1e-5)
-    assert f"hold {100 * share:.1f} %" in finished[1].stdout
+    assert f"explain {100 * share:.1f} %" in finished[1].stdout
 
 
 def test_the_report_holds_every_figure_and_how_to_read_it(finished):
@@ -282,7 +282,7 @@ def test_takes_other_networks_of_the_project(layers, tmp_path, monkeypatch, here
         network, names = OneConvolution, ("ankle boot", "T-shirt/top", "trouser")
     monkeypatch.setitem(checkpoints.NETWORKS, network.__name__, network)
     small = datasets.Data("letters", *[datasets.Split(s.images, s.labels % 3) for s in (drawn(120, 0),) * 3])
-    monkeypatch.setattr(examine_network, "pictures_of", lambda names, config: small)
+    monkeypatch.setattr(examine_network, "load_data", lambda names, config: small)
     torch.manual_seed(0)
     checkpoints.save(network(names), tmp_path / "model.pt")
     folder = tmp_path / "out"
@@ -305,7 +305,7 @@ def test_letters_are_asked_about_with_drawn_ones(tmp_path, here):
     arguments = ["--weights", str(tmp_path / "model.pt"), "--pictures", "300", "--output-dir", str(tmp_path / "out")]
     status, out, error = here(*arguments)
     assert status == 0, error
-    assert "300 test pictures of synthetic letters" in out
+    assert "300 test images of synthetic letters" in out
 
 
 class OneConvolution(nn.Module):
@@ -335,8 +335,8 @@ def test_a_picture_of_one_s_own_goes_the_way_through(weights, tmp_path, here):
     )
     assert status == 0, error
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert metrics["answer"] == "0" and metrics["image"] == "your picture my zero.png"
-    assert "The answer to your picture my zero.png: 0 with" in out
+    assert metrics["answer"] == "0" and metrics["image"] == "your image my zero.png"
+    assert "The prediction for your image my zero.png: 0 with" in out
 
 
 @pytest.mark.parametrize(

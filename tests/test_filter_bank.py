@@ -98,9 +98,9 @@ def test_untrained_filters_match_as_those_of_a_new_network_do():
     np.testing.assert_allclose(np.quantile(mine, [0.05, 0.5, 0.95]), np.quantile(torchs, [0.05, 0.5, 0.95]), atol=0.02)
 
 
-def test_as_smooth_keeps_the_waves_and_loses_the_pattern():
+def test_phase_randomized_keeps_the_waves_and_loses_the_pattern():
     filters = np.stack([kernel("line", 30), kernel("Gabor", 60)])
-    made = filter_bank.as_smooth(filters, 50, np.random.default_rng(0))
+    made = filter_bank.phase_randomized(filters, 50, np.random.default_rng(0))
     assert made.shape == (100, 5, 5) and np.isrealobj(made)
     waves = np.abs(np.fft.fft2(made)).reshape(50, 2, 5, 5)
     np.testing.assert_allclose(waves, np.abs(np.fft.fft2(filters))[None].repeat(50, 0), atol=1e-9)

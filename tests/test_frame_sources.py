@@ -79,7 +79,7 @@ def frames(source) -> list[frame_sources.Frame]:
 def test_a_video_gives_every_frame_with_its_time(film):
     shown = frames(frame_sources.frame_source(str(film)))
     assert [frame.number for frame in shown] == list(range(10))
-    assert shown[5].time == pytest.approx(5 / 25) and shown[5].picture.mean() == pytest.approx(100, abs=3)
+    assert shown[5].time == pytest.approx(5 / 25) and shown[5].image.mean() == pytest.approx(100, abs=3)
 
 
 def test_a_folder_shows_each_picture_for_a_second_and_passes_over_what_is_none(tmp_path, capsys):
@@ -89,8 +89,8 @@ def test_a_folder_shows_each_picture_for_a_second_and_passes_over_what_is_none(t
     (tmp_path / "aa.png").write_text("no picture")
     shown = frames(frame_sources.frame_source(str(tmp_path)))
     assert len(shown) == 60 and [frame.number for frame in shown[::30]] == [0, 2]
-    assert [int(frame.picture.mean()) for frame in shown[::30]] == [100, 200]
-    assert shown[-1].time == pytest.approx(59 / 30) and shown[0].picture.shape == (720, 1280, 3)
+    assert [int(frame.image.mean()) for frame in shown[::30]] == [100, 200]
+    assert shown[-1].time == pytest.approx(59 / 30) and shown[0].image.shape == (720, 1280, 3)
     assert "aa.png" in capsys.readouterr().out
 
 
@@ -114,7 +114,7 @@ def test_a_camera_is_asked_for_its_best_and_gives_its_latest(plug):
     fake = plug(Fake())
     source = frame_sources.frame_source("0")
     frame = source.read()
-    assert frame.picture.shape == (720, 1280, 3) and source.trouble == ""
+    assert frame.image.shape == (720, 1280, 3) and source.problem == ""
     assert (fake.asked[cv2.CAP_PROP_FRAME_WIDTH], fake.asked[cv2.CAP_PROP_FRAME_HEIGHT]) == (1280, 720)
     source.close()
     assert fake.released
@@ -128,13 +128,13 @@ def test_an_address_is_opened_as_it_is(plug):
 
 
 def test_a_lost_camera_is_said_and_comes_back(plug, monkeypatch):
-    monkeypatch.setattr(frame_sources, "SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr(frame_sources, "FRAME_TIMEOUT_SECONDS", 0.0)
     first, back = Fake(3), Fake()
     back.opens = False
     plug(first, back)
     source = frame_sources.frame_source("0")
-    troubles = [source.trouble for _ in range(8) if source.read() is None]
-    assert troubles and all(trouble.startswith("camera lost, trying again for") for trouble in troubles)
+    troubles = [source.problem for _ in range(8) if source.read() is None]
+    assert troubles and all(trouble.startswith("camera disconnected, retrying for") for trouble in troubles)
     back.opens = True
     assert any(source.read() for _ in range(20)) and first.released
     source.close()
@@ -145,7 +145,7 @@ def test_a_camera_that_stays_away_ends_it_in_one_line(plug, monkeypatch):
     plug(Fake(2), Fake(opens=False))
     source = frame_sources.frame_source("0")
     with pytest.raises(
-        Failure, match=r"^camera 0 was lost and did not come back within 0 seconds: check its connection"
+        Failure, match=r"^camera 0 was disconnected and sent no frame for 0 seconds: check its connection"
     ):
         for _ in range(50):
             source.read()
@@ -155,18 +155,18 @@ def test_a_camera_that_stays_away_ends_it_in_one_line(plug, monkeypatch):
 @pytest.mark.parametrize(
     "machine, line",
     [
-        (("Linux",), "there is no camera 0, no /dev/video0: plug one in"),
+        (("Linux",), "camera 0 not found, /dev/video0 does not exist: connect a camera"),
         (
             ("Linux", False, True, "5.15-microsoft-standard-WSL2"),
-            "WSL gives no access to a camera: run this in Windows",
+            "WSL has no access to cameras: run this with Python on Windows",
         ),
         (("Linux", True, False), 'no permission to open /dev/video0: run sudo usermod -aG video "$USER"'),
-        (("Linux", True), "camera 0 (/dev/video0) gives no picture, another program may be using it: close that"),
+        (("Linux", True), "camera 0 (/dev/video0) sends no frames: close other programs that use it"),
         (
             ("Darwin",),
-            "camera 0 does not open: allow your terminal under System Settings > Privacy & Security > Camera",
+            "camera 0 cannot be opened: allow your terminal under System Settings > Privacy & Security > Camera",
         ),
-        (("Windows",), "camera 0 does not open: close other programs that show it, allow desktop apps"),
+        (("Windows",), "camera 0 cannot be opened: close other programs that use it, allow desktop apps"),
     ],
 )
 @pytest.mark.parametrize("opens", [True, False])
@@ -180,7 +180,7 @@ def test_no_picture_has_a_line_for_each_reason(machine, line, opens, plug, syste
 
 def test_an_address_without_picture(plug):
     plug(Fake(opens=False))
-    with pytest.raises(Failure, match=r"^rtsp://door sends no picture: open it in a browser"):
+    with pytest.raises(Failure, match=r"^rtsp://door sends no frames: check in a browser"):
         frame_sources.frame_source("rtsp://door")
 
 
@@ -204,7 +204,7 @@ def test_cameras_are_listed(plug, system):
 
 def test_no_camera_to_list(system):
     system("Linux")
-    with pytest.raises(Failure, match=r"^there is no camera 0") as failure:
+    with pytest.raises(Failure, match=r"^camera 0 not found") as failure:
         frame_sources.list_cameras()
     assert "--list-cameras" not in str(failure.value), "which has just been tried"
 
@@ -212,7 +212,7 @@ def test_no_camera_to_list(system):
 @pytest.mark.parametrize(
     "name, content, line",
     [
-        ("gone.mp4", None, "there is no .*gone.mp4: give --source the number of a camera"),
+        ("gone.mp4", None, ".*gone.mp4 does not exist: give --source a camera number"),
         ("text.mp4", "no video", ".*text.mp4 is not a readable video"),
         ("empty.mp4", "", ".*empty.mp4 is not a readable video"),
     ],
@@ -226,7 +226,7 @@ def test_files_that_are_no_video(name, content, line, tmp_path, capfd):
 
 
 def test_no_source_at_all():
-    with pytest.raises(Failure, match="nothing is no file: give --source the number of a camera"):
+    with pytest.raises(Failure, match=r"^'' is not a file or a folder: give --source a camera number"):
         frame_sources.frame_source("")
 
 
@@ -237,7 +237,7 @@ def test_a_folder_without_pictures(tmp_path):
 
 def test_a_folder_of_pictures_that_cannot_be_read(tmp_path):
     (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(Failure, match=r"no readable image in .*: give others"):
+    with pytest.raises(Failure, match=r"no readable image in .*: give a folder"):
         frame_sources.frame_source(str(tmp_path))
 
 

@@ -103,7 +103,7 @@ def test_the_network_from_scratch_is_compared_with_the_transferred_one(here, rea
     transferred = tmp_path / "transfer" / "model.pt"
     flags = ["--output-dir", str(tmp_path / "scratch"), "--transferred", str(transferred)]
     code, out, _ = here("greek_from_scratch.py", *flags)
-    assert code == 0 and f"there is no {transferred} to compare with: run transfer_greek.py first" in out
+    assert code == 0 and f"no network to compare with at {transferred}: run transfer_greek.py first" in out
     assert here("transfer_greek.py", "--output-dir", str(transferred.parent))[0] == 0
     code, out, _ = here("greek_from_scratch.py", "--skip-training", *flags)
     table = pd.read_csv(tmp_path / "scratch" / "comparison.csv", index_col="network")
@@ -144,7 +144,7 @@ def test_what_is_frozen_stays_as_it_was_to_the_bit(unfreeze, learned, here, digi
     after = checkpoints.load(tmp_path / "model.pt", models.MnistNet, "transfer_greek.py").state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}  # so is what has another shape
     assert {name.split(".")[0] for name in changed} == learned
-    printed = {line.split(".")[0] for line in out.splitlines() if line.endswith("parameters  learn")}
+    printed = {line.split(".")[0] for line in out.splitlines() if line.endswith("parameters  trained")}
     assert printed == learned
 
 
@@ -181,7 +181,7 @@ def test_a_new_class_is_one_folder(script, here, real, tmp_path):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_all_letters_need_no_real_ones(script, here, tmp_path):
     code, out, _ = here(script, "--letters", "all", "--epochs", "1", "--output-dir", str(tmp_path))
-    assert code == 0 and "synthetic letters: 288 pictures of 24 classes" in out
+    assert code == 0 and "synthetic letters: training on 288 " in out
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert len(metrics["classes"]) == 24 and metrics["dataset"] == "synthetic letters"
     assert len(torch.load(tmp_path / "model.pt", weights_only=True)["settings"]["class_names"]) == 24
@@ -222,11 +222,11 @@ def test_letters_that_are_no_class_should_be_declined_and_are_counted(here, real
     test = write_photographs(Path(shutil.copytree(real, tmp_path / "test")), ["omega"], 2)
     (test / "alpha" / "blank.png").write_bytes(cv2.imencode(".png", WHITE)[1].tobytes())
     code, out, _ = here("greek_from_scratch.py", "--handwritten", str(test), "--output-dir", str(tmp_path / "out"))
-    assert code == 0 and "no class of the network (omega)" in out
+    assert code == 0 and "letters of other classes (omega)" in out
     answers = pd.read_csv(tmp_path / "out" / "handwritten.csv")
-    strangers = answers[answers.file.str.contains("omega")]
-    assert strangers.label.tolist() == ["omega", "omega"] and len(answers) == 15
-    assert f"of 2 that belong to no class of the network {(strangers.answer != 'unclear').sum()} were answered" in out
+    others = answers[answers.file.str.contains("omega")]
+    assert others.label.tolist() == ["omega", "omega"] and len(answers) == 15
+    assert f"of 2 whose label is no class of the network, {(others.answer != 'unclear').sum()} were classified" in out
     assert "of 13 with a known label" in out and f"test: letters of {test}, 12" in out
     blank = answers[answers.file.str.contains("blank")].iloc[0]
     assert (blank.confidence, blank.answer) == (0, "unclear")
@@ -242,7 +242,7 @@ def test_signs_that_nothing_draws_are_tested_on_pictures_of_them_only(here, real
     shutil.rmtree(signs / "7")
     shutil.copytree(signs / "house", signs / "heart")
     code, out, _ = here("greek_from_scratch.py", "--greek-train", str(signs), *out_folder)
-    assert code == 0 and "the test is on spoiled copies of what it learned from" in out
+    assert code == 0 and "testing on degraded copies of the training letters" in out
     assert "synthetic" not in out and json.loads((tmp_path / "out" / "metrics.json").read_text())["dataset"] == (
         "6 given letters"
     )

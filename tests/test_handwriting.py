@@ -69,7 +69,7 @@ def test_table_picture_and_prints(folder, capsys):
     out = capsys.readouterr().out
     assert "bad.png" in out and "1 file skipped" in out and "4 characters, 1 of them unclear" in out
     lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line[:4] in ("all ", "anna", "ben ")}
-    assert lines["all"] == ["3", "66.7", "66.7", "50.0"]  # characters, right, answered, right when answered
+    assert lines["all"] == ["3", "66.7", "66.7", "50.0"]  # characters, correct, classified, correct when classified
     assert lines["anna"] == ["2", "50.0", "100.0", "50.0"] and lines["ben"] == ["1", "100.0", "0.0", "-"]
     assert plt.imread(folder / "handwritten.png").std() > 0.01
 

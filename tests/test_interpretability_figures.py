@@ -64,7 +64,7 @@ def test_a_match_is_drawn_with_the_sign_that_fits():
 def test_the_way_shows_every_stage_and_every_probability():
     stages = {"conv1": RANDOM.normal(size=(10, 24, 24)), "after fc1": RANDOM.random(50)}
     figure = figures.forward_pass(DIGIT, stages, np.array([0.125, 0.875]), ["no", "yes"], "x")
-    assert [axis.get_ylabel() for axis in figure.axes[:3]] == ["picture\n28×28", "conv1\n10×24×24", "after fc1\n50"]
+    assert [axis.get_ylabel() for axis in figure.axes[:3]] == ["image\n28×28", "conv1\n10×24×24", "after fc1\n50"]
     sheet = drawn(figure)[1]
     assert np.array_equal(sheet[:24, :24], stages["conv1"][0]) and np.array_equal(sheet[:, -24:], stages["conv1"][9])
     assert np.array_equal(drawn(figure)[2].ravel(), stages["after fc1"])

@@ -118,7 +118,7 @@ def test_a_mirror_shows_the_other_side_and_reads_the_same(config, pages):
     for frame in frames:
         (one, said), (other, also) = plain.step(frame), mirrored.step(frame)
     assert said.label == also.label == "3" and said.box == also.box
-    inside = overlay.box_of(one, 0.45)
+    inside = overlay.centered_box(one, 0.45)
     assert np.abs(one[inside].astype(int) - other[inside][:, ::-1]).mean() < 4  # but for the thin line around the ink
 
 
@@ -139,7 +139,7 @@ def test_a_small_picture_is_shown_larger_so_that_panels_leave_the_box_free(confi
     if size == (640, 480):
         assert reading.label == "3"
         plain = np.repeat(np.repeat(picture, 2, 0), 2, 1)[:, :: -1 if mirror else 1]
-        inside = overlay.box_of(drawn, 0.45)
+        inside = overlay.centered_box(drawn, 0.45)
         assert np.abs(drawn[inside].astype(int) - plain[inside]).mean() < 6, "only the line around the ink is over it"
 
 
@@ -185,7 +185,7 @@ def test_without_a_screen(reader, pages):
     flags = ["--source", str(pages / "film.avi"), "--digits", str(reader)]
     result = run("live_detect.py", *flags, environment={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
     assert result.returncode == 1 and result.stderr.count("\n") == 1
-    assert result.stderr.startswith("error: there is no screen (DISPLAY is not set): run it on a desktop")
+    assert result.stderr.startswith("error: no display (DISPLAY is not set): run this on a desktop")
     assert "--headless" in result.stderr
 
 
@@ -201,7 +201,9 @@ def test_no_screen_has_its_advice(release, advice, monkeypatch):
 
 def test_an_opencv_without_windows(config, monkeypatch):
     monkeypatch.setattr(cv2, "currentUIFramework", lambda: "")
-    with pytest.raises(Failure, match=r"^this OpenCV was built without windows: pip uninstall opencv-python-headless"):
+    with pytest.raises(
+        Failure, match=r"^this OpenCV was built without GUI support: pip uninstall opencv-python-headless"
+    ):
         live_detect.main(config(headless=False))
 
 
@@ -214,11 +216,11 @@ def test_without_a_camera(config, monkeypatch):
 def test_a_camera_lost_on_the_way_leaves_the_table_whole(config, monkeypatch, tmp_path, capsys):
     left = [Fake(5)]
     monkeypatch.setattr(frame_sources, "capture", lambda source, backend: left.pop() if left else Fake(opens=False))
-    for name, seconds in (("SILENCE_SECONDS", 0.1), ("RECONNECT_SECONDS", 0.6), ("RETRY_SECONDS", 0.05)):
+    for name, seconds in (("FRAME_TIMEOUT_SECONDS", 0.1), ("RECONNECT_SECONDS", 0.6), ("RETRY_SECONDS", 0.05)):
         monkeypatch.setattr(frame_sources, name, seconds)
-    with pytest.raises(Failure, match="was lost and did not come back"):
+    with pytest.raises(Failure, match="was disconnected and sent no frame"):
         live_detect.main(config())
-    assert 1 <= len(rows(tmp_path)) <= 5 and capsys.readouterr().out.startswith("camera lost, trying again")
+    assert 1 <= len(rows(tmp_path)) <= 5 and capsys.readouterr().out.startswith("camera disconnected, retrying")
 
 
 def test_black_frames_are_named_once_and_their_end_too(config, capsys):
@@ -228,7 +230,7 @@ def test_black_frames_are_named_once_and_their_end_too(config, capsys):
         live.step(frame_sources.Frame(np.zeros_like(GRAY), i, i / 30))
     live.step(frame_sources.Frame(GRAY, 60, 2.0))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 and lines[0].startswith("the picture is black: is the lens covered") and "again" in lines[1]
+    assert len(lines) == 2 and lines[0].startswith("the image is black: is the lens covered") and "again" in lines[1]
 
 
 def test_the_figures_of_speed(config):
@@ -238,7 +240,7 @@ def test_the_figures_of_speed(config):
     before = live.step(frame_sources.Frame(GRAY, 0, 0.0))[0]
     for i in range(1, 40):
         after = live.step(frame_sources.Frame(GRAY, i, i / 30))[0]
-    assert re.fullmatch(r"\d+ frames/s   \d+ ms late   \d+\.\d ms of work", live._rate)
+    assert re.fullmatch(r"\d+ frames/s   \d+ ms latency   \d+\.\d ms processing", live._rate)
     assert (before[:44] != after[:44]).any()
 
 
@@ -283,7 +285,7 @@ def test_help_names_every_key():
     for key in (
         "m digits",
         "g Greek",
-        "t the other",
+        "t switches",
         "+ and -",
         "space freezes",
         "s saves",
@@ -305,5 +307,7 @@ def test_nothing_is_drawn_outside_a_frame_however_small():
     frame = np.full((480, 300, 3), 100, np.uint8)
     before = frame.copy()
     reading = Reading(np.zeros((28, 28), np.uint8), (5, 5, 200, 200), "7", 0.99, [("7", 0.99), ("1", 0.01)])
-    overlay.draw(frame, overlay.box_of(frame, 0.9), reading.box, reading, overlay.View("x" * 99, "y" * 200, help=True))
+    overlay.draw(
+        frame, overlay.centered_box(frame, 0.9), reading.box, reading, overlay.View("x" * 99, "y" * 200, help=True)
+    )
     assert (frame != before).any()

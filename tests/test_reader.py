@@ -51,12 +51,12 @@ def test_a_page_that_lies_still_is_named_within_half_a_second_and_not_at_once():
 def test_what_the_network_sees_is_what_a_file_gives():
     crop, _ = photograph([["3"]], 5, Conditions(size=(160, 160), fill=0.5))  # small enough to be read as it is
     reading = read(SmoothedReader(Sayer()), [crop, crop])[-1]
-    assert np.array_equal(reading.picture, photo_to_mnist(crop)) and reading.picture.any()
+    assert np.array_equal(reading.image, photo_to_mnist(crop)) and reading.image.any()
 
 
 def test_an_empty_box_has_nothing_to_say():
     for reading in read(SmoothedReader(Sayer()), [EMPTY] * 20):
-        assert reading == EMPTY_READING or (reading.label, reading.confidence, reading.likeliest) == ("", 0.0, [])
+        assert reading == EMPTY_READING or (reading.label, reading.confidence, reading.top_classes) == ("", 0.0, [])
 
 
 def test_what_is_no_character_is_unclear_and_stays_so():
@@ -109,9 +109,9 @@ def test_a_slow_camera_is_answered_too():
 def test_what_moves_is_not_read():
     model = Sayer()
     moving = read(SmoothedReader(model), [page(noise=20), 255 - page()] * 4)
-    assert not any(reading.picture.any() for reading in moving) and not model.seen
+    assert not any(reading.image.any() for reading in moving) and not model.seen
     reader = SmoothedReader(model)
-    assert [reading.likeliest == [] for reading in read(reader, [page()] * 3)] == [True, False, False]
+    assert [reading.top_classes == [] for reading in read(reader, [page()] * 3)] == [True, False, False]
 
 
 @pytest.mark.parametrize("faint, label", [(8, "a"), (20, "")])
@@ -140,18 +140,18 @@ def test_the_looks_take_turns():
 def test_a_page_held_askew_is_named_by_three_looks_that_are_neighbours(sure_of, label, monkeypatch):
     reader = SmoothedReader(Sayer())
 
-    def look(picture, turn):
+    def predict(image, degrees):
         reader.frames += 1
-        return np.log([0.98, 0.01, 0.01] if turn in sure_of else [0.4, 0.3, 0.3])
+        return np.log([0.98, 0.01, 0.01] if degrees in sure_of else [0.4, 0.3, 0.3])
 
-    monkeypatch.setattr(reader, "_look", look)
+    monkeypatch.setattr(reader, "_predict", predict)
     assert read(reader, [page()] * 20)[-1].label == label
 
 
 def test_three_likeliest_and_the_box_of_the_ink():
     reading = read(SmoothedReader(Sayer(0.8)), [page()] * 3)[-1]
-    assert reading.likeliest[0][0] == "a" and len(reading.likeliest) == 3
-    assert sum(probability for _, probability in reading.likeliest) == pytest.approx(1)
+    assert reading.top_classes[0][0] == "a" and len(reading.top_classes) == 3
+    assert sum(probability for _, probability in reading.top_classes) == pytest.approx(1)
     _, [box] = photograph([["3"]], 5, Conditions(size=(360, 360), fill=0.5))
     assert np.abs(np.subtract(reading.box, box)).max() <= 6
 
@@ -159,4 +159,4 @@ def test_three_likeliest_and_the_box_of_the_ink():
 def test_memory_stays_flat():
     reader = SmoothedReader(Sayer())
     read(reader, [page(size=160)] * 100)
-    assert len(reader.said) <= SMOOTHING_SECONDS * RATE + 1
+    assert len(reader.recent) <= SMOOTHING_SECONDS * RATE + 1

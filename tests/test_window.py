@@ -230,15 +230,15 @@ def test_what_is_seen_of_mode_label_and_box(start, weights, film):
     program.until(title("digits"), "digits again")
 
     program.key("Left", "Right", "Down", "h")  # what is no key of the program does nothing
-    program.until(shows("save the crop, and file it", 18), "the keys")
+    program.until(shows("save and label the crop", 18), "the keys")
     program.key("h")
-    program.until(lambda shot: not shows("save the crop, and file it", 18)(shot), "no keys any more")
+    program.until(lambda shot: not shows("save and label the crop", 18)(shot), "no keys any more")
     program.key("f")
     program.until(lambda shot: not shows("h  keys", 18, overlay.GRAY)(shot), "the frame rate")
     program.key("space")
     program.until(title("digits   frozen"), "frozen")
     program.key("s")
-    program.until(shows("saved; which digit is it?   0 to 9   Esc: leave it unfiled", 20), "the question")
+    program.until(shows("crop saved; type its digit: 0 to 9   Esc: no label", 20), "the question")
     program.key("3")
     end = time.monotonic() + WAIT
     filed = program.folder / "handwritten/digits/3/live_1.png"
@@ -284,4 +284,4 @@ def test_a_screen_that_does_not_answer(weights, film):
     command = [sys.executable, str(ROOT / "live_detect.py"), "--source", str(film), *weights]
     result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=WAIT)
     assert result.returncode == 1 and result.stderr.count("\n") == 1
-    assert result.stderr.startswith("error: the screen :9876 does not answer: see that DISPLAY is right")
+    assert result.stderr.startswith("error: cannot open display :9876: check that DISPLAY is correct")

@@ -1,4 +1,4 @@
-"""What a network takes for what: pictures and tables of its answers to examples whose classes are known."""
+"""Write the figures and tables of a network's predictions for labeled examples."""
 
 import itertools
 import math
@@ -19,30 +19,30 @@ def write(
 
     Args:
         outputs: (N, classes) log-probabilities, on the CPU, for the split's N examples.
-        title: what the examples are.
-        shown: which of them, in this order, go into predictions.png; those that there are.
+        title: a name of the examples, for the figures' titles.
+        shown: indices of the examples in predictions.png, in this order; indices beyond the last are ignored.
 
     Returns:
         accuracy in percent.
     """
-    labels, answers = split.labels.cpu(), outputs.argmax(1)
+    labels, predicted = split.labels.cpu(), outputs.argmax(1)
     captions = [
-        f"predicted {names[answer]}" + ("" if answer == label else f"\nis {names[label]}!")
-        for answer, label in zip(answers.tolist(), labels.tolist(), strict=True)
+        f"predicted {names[prediction]}" + ("" if prediction == label else f"\nis {names[label]}!")
+        for prediction, label in zip(predicted.tolist(), labels.tolist(), strict=True)
     ]
     shown = [i for i in shown if i < len(labels)]
     columns = math.ceil(math.sqrt(len(shown)))
     predictions = plots.image_grid(split.images[shown], [captions[i] for i in shown], columns, f"Predictions: {title}")
     plots.save(predictions, folder / "predictions.png")
 
-    counts = metrics.confusion(answers, labels, names)
+    counts = metrics.confusion(predicted, labels, names)
     table = metrics.per_class(counts)
     print(f"\nPer class, {title}, in percent:\n{table.round(2).to_string(na_rep='-')}")
     files.write_csv(folder / "classes.csv", table)
     plots.save(plots.confusion(counts, title[:1].upper() + title[1:]), folder / "confusion.png")
 
-    wrong = (answers != labels).nonzero().flatten()
-    worst = wrong[outputs[wrong, labels[wrong]].argsort()[:25]]  # what left the truth the least probability
+    wrong = (predicted != labels).nonzero().flatten()
+    worst = wrong[outputs[wrong, labels[wrong]].argsort()[:25]]  # by ascending probability of the label
     heading = f"{len(wrong):,}" if len(wrong) else "No"
     if len(worst) < len(wrong):
         heading = f"The {len(worst)} worst of {heading}"
@@ -51,16 +51,19 @@ def write(
     return 100 * (len(labels) - len(wrong)) / len(labels)
 
 
-def mistakes_first(answers: torch.Tensor, labels: torch.Tensor, count: int) -> list[int]:
-    """Which `count` examples to show where not all can be: of every class as many, and before all the mistakes.
+def mistakes_first(predicted: torch.Tensor, labels: torch.Tensor, count: int) -> list[int]:
+    """Choose up to `count` examples, equally many of each class, misclassified ones first.
 
     Args:
-        answers, labels: (N,) numbers of classes, on the CPU.
+        predicted, labels: (N,) class indices; `predicted` on the CPU.
+
+    Returns:
+        their indices, the misclassified ones first, then by class.
     """
-    is_right = (answers == labels.cpu()).tolist()
+    is_correct = (predicted == labels.cpu()).tolist()
     by_class: dict[int, list[int]] = {}
-    for i in sorted(range(len(labels)), key=is_right.__getitem__):
+    for i in sorted(range(len(labels)), key=is_correct.__getitem__):
         by_class.setdefault(int(labels[i]), []).append(i)
     rounds = itertools.zip_longest(*(by_class[label] for label in sorted(by_class)))
     chosen = [i for examples in rounds for i in examples if i is not None][:count]
-    return sorted(chosen, key=lambda i: (is_right[i], int(labels[i]), i))
+    return sorted(chosen, key=lambda i: (is_correct[i], int(labels[i]), i))

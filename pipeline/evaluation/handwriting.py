@@ -1,6 +1,6 @@
-"""Classify people's own handwriting: the answers, the table, the printed summary.
+"""Classify people's own handwriting; write the table and the figure, print the summary.
 
-An answer counts only where the network's confidence is above MIN_CONFIDENCE; otherwise it is `unclear`.
+A prediction with a confidence of at most MIN_CONFIDENCE is reported as `unclear`.
 """
 
 import itertools
@@ -21,21 +21,25 @@ from pipeline.evaluation import handwriting_figure, metrics
 from pipeline.preprocessing.image_files import read_image
 from pipeline.preprocessing.photo import Photo, as_uint8
 
-MIN_CONFIDENCE = 0.8  # confidence from which an answer counts: set on strangers' digits and on what is no digit
+MIN_CONFIDENCE = 0.8  # above it a prediction is reported; set where 5 % of characters that are no digit exceed it
 UNCLEAR = "unclear"
-VIEW_ROTATION_DEGREES = 6  # degrees
-MIN_ROTATED_SHARE, MIN_SHARE_GAIN = (
-    0.8,
-    0.2,
-)  # shares of a page's characters that are answered: it may lie turned; it does
-# quarter turns to the left that set a page upright, and how it lies then
+VIEW_ROTATION_DEGREES = 6
+MIN_CLASSIFIED_SHARE = 0.8  # of the characters of a page; below it the other three orientations are tried
+MIN_SHARE_GAIN = 0.2  # another orientation is taken only if this much more of the page is classified
+# counterclockwise quarter turns that set a page upright, and how the page is rotated before
 PAGE_ROTATIONS = {1: "90 degrees clockwise", 2: "180 degrees", 3: "90 degrees counterclockwise"}
 
 
 def predict_views(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """(N, 1, 28, 28) normalized pictures -> (N, classes) log-probabilities, on the CPU.
+    """Average the network's predictions over three views: rotated by -6, 0 and 6 degrees.
 
-    It looks at each three times, straight and turned a little either way, since no page is held quite straight.
+    Handwriting is rarely quite upright, and a confident prediction should not depend on a few degrees.
+
+    Args:
+        images: (N, 1, 28, 28), normalized.
+
+    Returns:
+        (N, classes) log-probabilities, on the CPU.
     """
     images = images.to(next(model.parameters()).device)
     views = [images] + [
@@ -44,58 +48,59 @@ def predict_views(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return torch.stack([metrics.predict(model, view) for view in views]).mean(0).log_softmax(1).cpu()
 
 
-def classify(model: nn.Module, pictures: Sequence[np.ndarray]) -> pd.DataFrame:
-    """What the network says to N pictures of (28, 28) uint8: columns prediction, confidence 0 to 1, answer.
+def classify(model: nn.Module, images: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Classify N images of (28, 28) uint8.
 
-    Of a picture that shows nothing the confidence is 0.
+    Returns:
+        N rows of prediction, confidence (0 to 1; 0 for an empty image) and answer (the prediction, or `unclear`).
     """
-    confidence, classes = predict_views(model, datasets.normalize(np.stack(pictures))).exp().max(1)
+    confidence, classes = predict_views(model, datasets.normalize(np.stack(images))).exp().max(1)
     table = pd.DataFrame({"prediction": [model.class_names[i] for i in classes], "confidence": confidence.numpy()})
-    table.loc[[not picture.any() for picture in pictures], "confidence"] = 0.0
+    table.loc[[not image.any() for image in images], "confidence"] = 0.0
     table["answer"] = table.prediction.where(table.confidence > MIN_CONFIDENCE, UNCLEAR)
     return table
 
 
 def choose_readings(model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
-    """The samples; where the network is unsure of one, with another reading that it is more sure of, if there is any.
+    """Replace the image of each unclear sample by the alternative preprocessing that is classified most confidently.
 
-    What is plain is never overruled: a reading that is answered stays.
+    A sample whose first image is classified keeps it.
     """
-    sure = classify(model, [sample.picture for sample in samples]).confidence.tolist()
+    confidence = classify(model, [sample.picture for sample in samples]).confidence.tolist()
     chosen = list(samples)
-    doubted = [(i, other) for i, sample in enumerate(samples) if sure[i] <= MIN_CONFIDENCE for other in sample.others]
-    if doubted:
-        confidence = classify(model, [other for _, other in doubted]).confidence
-        for (i, other), other_sure in zip(doubted, confidence, strict=True):
-            if other_sure > sure[i]:
-                chosen[i], sure[i] = replace(chosen[i], picture=other), other_sure
+    unclear = [
+        (i, other) for i, sample in enumerate(samples) if confidence[i] <= MIN_CONFIDENCE for other in sample.others
+    ]
+    if unclear:
+        others = classify(model, [other for _, other in unclear])
+        for (i, other), other_confidence in zip(unclear, others.confidence, strict=True):
+            if other_confidence > confidence[i]:
+                chosen[i], confidence[i] = replace(chosen[i], picture=other), other_confidence
     return chosen
 
 
 def rotate_pages_upright(model: nn.Module, samples: Sequence[Sample]) -> tuple[list[Sample], list[str]]:
-    """The samples, the pages among them read in the direction in which the network knows most of their characters.
-
-    A page of which many are unclear is turned if clearly more of them are answered then.
+    """Rotate each page of which many characters are unclear, if clearly more of them are classified then.
 
     Returns:
-        the samples; a line for each page that was turned.
+        the samples; a line for each page that was rotated.
     """
-    turned, lines = [], []
+    upright, lines = [], []
     for file, group in itertools.groupby(samples, key=lambda sample: sample.file):
         page = list(group)
-        if page[0].box is not None and (known := _share_answered(model, page)) < MIN_ROTATED_SHARE:
+        if page[0].box is not None and (share := _classified_share(model, page)) < MIN_CLASSIFIED_SHARE:
             photo = as_uint8(read_image(file))
-            ways = {turns: np.ascontiguousarray(np.rot90(photo, turns)) for turns in PAGE_ROTATIONS}
-            ways = {turns: page_samples(file, way, Photo(way).characters(), turns) for turns, way in ways.items()}
-            best = max(ways, key=lambda turns: _share_answered(model, ways[turns]))
-            if _share_answered(model, ways[best]) >= known + MIN_SHARE_GAIN:
-                page = ways[best]
+            rotated = {turns: np.ascontiguousarray(np.rot90(photo, turns)) for turns in PAGE_ROTATIONS}
+            pages = {turns: page_samples(file, p, Photo(p).characters(), turns) for turns, p in rotated.items()}
+            best = max(pages, key=lambda turns: _classified_share(model, pages[turns]))
+            if _classified_share(model, pages[best]) >= share + MIN_SHARE_GAIN:
+                page = pages[best]
                 lines.append(f"{file} is rotated by {PAGE_ROTATIONS[best]}: it was read upright")
-        turned += page
-    return turned, lines
+        upright += page
+    return upright, lines
 
 
-def _share_answered(model: nn.Module, samples: Sequence[Sample]) -> float:
+def _classified_share(model: nn.Module, samples: Sequence[Sample]) -> float:
     if not samples:
         return 0.0
     return float((classify(model, [sample.picture for sample in samples]).answer != UNCLEAR).mean())
@@ -104,13 +109,16 @@ def _share_answered(model: nn.Module, samples: Sequence[Sample]) -> float:
 def evaluate_handwriting(
     model: nn.Module, samples: Sequence[Sample], faults: Sequence[str], folder: Path
 ) -> pd.DataFrame:
-    """Answer the samples of `pictures.read_folder`; write handwritten.csv and handwritten.png, print what they say.
+    """Classify the samples; write handwritten.csv and handwritten.png, print the table and its summary.
+
+    Args:
+        samples, faults: as `handwriting_folder.read_folder` returns them.
 
     Returns:
-        file, label (missing where unknown), prediction, confidence, answer, and the box x, y, width, height, which is
-        missing unless the file is a sheet.
+        a row per sample: file, label (missing if unknown), prediction, confidence, answer, and the bounding box x, y,
+        width, height in pixels (missing unless the file is a page of several characters).
     """
-    samples, turned = rotate_pages_upright(model, choose_readings(model, samples))
+    samples, rotated = rotate_pages_upright(model, choose_readings(model, samples))
     table = classify(model, [sample.picture for sample in samples])
     table.insert(0, "file", [sample.file.as_posix() for sample in samples])
     table.insert(1, "label", [sample.label for sample in samples])
@@ -121,7 +129,7 @@ def evaluate_handwriting(
     print("\nHandwriting:")
     shown = table.dropna(axis=1, how="all").assign(confidence=table.confidence.map("{:.3f}".format))
     print(shown.astype(object).where(shown.notna(), "").to_string(index=False))
-    for line in turned:
+    for line in rotated:
         print(line)
     for fault in faults:
         print(f"skipped: {fault}")
@@ -129,11 +137,9 @@ def evaluate_handwriting(
     counts = f"{len(table)} character{'s'[: len(table) > 1]}, {unclear.sum()} of them unclear"
     print(counts + (f"; {len(faults)} file{'s'[: len(faults) != 1]} skipped" if faults else ""))
     is_known = table.label.isin(model.class_names)
-    strangers = table.label.notna() & ~is_known
-    if strangers.any():
-        print(
-            f"of {strangers.sum()} that belong to no class of the network {(strangers & ~unclear).sum()} were answered"
-        )
+    other = table.label.notna() & ~is_known
+    if other.any():
+        print(f"of {other.sum()} whose label is no class of the network, {(other & ~unclear).sum()} were classified")
     known = table[is_known].copy()
     if len(known):
         known["writer"] = known.file.map(_writer)
@@ -146,17 +152,24 @@ def evaluate_handwriting(
 
 
 def _writer(file: str) -> str:
-    """'digits/3/anna_2.png' or 'anna 2.png' -> 'anna'; what stands before a last number, or all where there is none."""
+    """Return the name of a file without its final number: 'digits/3/anna_2.png' or 'anna 2.png' -> 'anna'."""
     stem = Path(file).stem
     return re.sub(r"[_ -]*\d+$", "", stem) or stem
 
 
 def _accuracy(known: pd.DataFrame, by: str) -> str:
-    """Right: the likeliest class is the label. Answered, and of those right: with more than 80 % confidence."""
-    right, sure = (known.prediction == known.label) & (known.confidence > 0), known.answer != UNCLEAR
-    table = pd.DataFrame({by: known[by], "characters": 1, "right": right, "answered": sure, "both": right & sure})
-    table = table.groupby(by).agg({"characters": "sum", "right": "mean", "answered": "mean", "both": "mean"})
-    table["right when answered"] = table.pop("both") / table.answered
+    """Format the accuracy of each group in percent, over all its characters and over those that are not unclear."""
+    correct, classified = (known.prediction == known.label) & (known.confidence > 0), known.answer != UNCLEAR
+    table = pd.DataFrame({by: known[by], "characters": 1, "correct": correct, "classified": classified})
+    table = table.assign(both=correct & classified).groupby(by).agg(["sum", "mean"])
+    table = pd.DataFrame(
+        {
+            "characters": table["characters", "sum"],
+            "correct": table["correct", "mean"],
+            "classified": table["classified", "mean"],
+            "correct when classified": table["both", "mean"] / table["classified", "mean"],
+        }
+    )
     percent = table.columns != "characters"
     table.loc[:, percent] = (100 * table.loc[:, percent]).round(1)
     return table.rename_axis(None).to_string(na_rep="-")

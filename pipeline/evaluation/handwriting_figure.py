@@ -1,4 +1,4 @@
-"""The figure of handwriting: each photo, what the network saw of it, and its answer."""
+"""The figure of classified handwriting: each photo, the network's input and its prediction."""
 
 import math
 from collections.abc import Sequence
@@ -14,39 +14,41 @@ from pipeline.plots import TEST_COLOR, VALID_COLOR
 from pipeline.preprocessing.photo import as_uint8
 
 
-def handwriting(samples: Sequence[Sample], answers: pd.DataFrame, title: str) -> Figure:
-    """Each photo, what the network saw of it, and its answer: green right, red wrong, gray unclear, black unlabelled.
+def handwriting(samples: Sequence[Sample], table: pd.DataFrame, title: str) -> Figure:
+    """Draw each photo beside the network's input and its prediction.
+
+    Captions are green for correct, red for incorrect, gray for unclear, black for unlabeled.
 
     Args:
-        samples: of which the first 400 are shown.
-        answers: a row per sample, with label, prediction, confidence and answer.
+        samples: the first 400 are shown.
+        table: a row per sample, with label, prediction, confidence and answer.
     """
     samples = samples[:400]
     columns = min(8, len(samples))
     rows = math.ceil(len(samples) / columns)
-    side, gap = 84, 8  # pixels of a picture, and between two
-    field = np.full((rows * (side + 24), columns * (2 * side + 2 * gap), 3), 255, np.uint8)
-    figure, axis = plt.subplots(figsize=(field.shape[1] / 130, field.shape[0] / 130 + 0.5), layout="constrained")
-    for i, (sample, row) in enumerate(zip(samples, answers.itertuples(), strict=False)):
+    side, gap = 84, 8  # pixels
+    canvas = np.full((rows * (side + 24), columns * (2 * side + 2 * gap), 3), 255, np.uint8)
+    figure, axis = plt.subplots(figsize=(canvas.shape[1] / 130, canvas.shape[0] / 130 + 0.5), layout="constrained")
+    for i, (sample, row) in enumerate(zip(samples, table.itertuples(), strict=False)):
         top, left = i // columns * (side + 24), i % columns * (2 * side + 2 * gap)
-        for picture, at in ((sample.photo, left), (sample.picture, left + side)):
-            small = thumbnail(picture, side)
-            field[top : top + small.shape[0], at : at + small.shape[1]] = small
+        for image, x in ((sample.photo, left), (sample.picture, left + side)):
+            small = thumbnail(image, side)
+            canvas[top : top + small.shape[0], x : x + small.shape[1]] = small
         wrong = sample.label is not None and row.prediction != sample.label
-        right = VALID_COLOR if sample.label else "black"
-        color = "tab:gray" if row.answer != row.prediction else TEST_COLOR if wrong else right
+        correct = VALID_COLOR if sample.label else "black"
+        color = "tab:gray" if row.answer != row.prediction else TEST_COLOR if wrong else correct
         caption = f"{row.answer} {100 * row.confidence:.0f} %" + (f", is {sample.label}" if wrong else "")
         axis.text(left + side, top + side + 11, caption, ha="center", va="center", fontsize=8, color=color)
-    axis.imshow(field)
+    axis.imshow(canvas)
     axis.axis("off")
-    axis.set_title(title + ("" if len(samples) == len(answers) else f", the first {len(samples)}"))
+    axis.set_title(title + ("" if len(samples) == len(table) else f", the first {len(samples)}"))
     return figure
 
 
-def thumbnail(picture: np.ndarray, side: int) -> np.ndarray:
-    """Any picture, blue, green, red, as (at most side, at most side, 3) uint8 red, green, blue, for display."""
-    picture = as_uint8(picture)
-    scale = side / max(picture.shape[:2])
-    size = [max(1, round(length * scale)) for length in picture.shape[1::-1]]
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
-    return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB)
+def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
+    """Resize a gray or BGR image of any type to uint8 RGB, at most (side, side, 3), keeping its aspect ratio."""
+    image = as_uint8(image)
+    scale = side / max(image.shape[:2])
+    size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)

@@ -1,6 +1,6 @@
-"""The letters that the Greek networks are tested on, and the report on them.
+"""Read the letters that the Greek networks are tested on, and report on them.
 
-Each is a person's, or a drawing that says so.
+They are people's handwriting, or synthetic letters that the report names as such.
 """
 
 from dataclasses import dataclass
@@ -17,31 +17,31 @@ from pipeline.datasets.stroke_templates import TEMPLATES
 from pipeline.errors import Failure
 from pipeline.evaluation import classification_report, handwriting
 
-MAX_PREDICTIONS_SHOWN = 72  # test letters in predictions.png, at the most
+MAX_PREDICTIONS_SHOWN = 72  # test letters in predictions.png
 
 
 @dataclass
 class LetterTest:
-    """The letters that a network is tested on."""
+    """Letters to test a network on."""
 
     name: str
     samples: list[Sample]
     faults: list[str]  # a line for each file that could not be read
-    split: Split | None  # those of a known class; drawn ones where there are none and they can be drawn
+    split: Split | None  # the letters of the network's classes; synthetic ones if there are none
 
 
 def read(path: Path, default: Path, source: Source, valid: Split | None) -> LetterTest:
     """Read the letters to test on, and print how many there are.
 
-    Letters that are no class of the network are kept: it should decline them.
+    Letters of other classes are kept among the samples: the network should call them unclear.
 
     Args:
-        path: a picture, a folder, nested folders.
-        default: the folder that need not exist.
-        valid: what to test on where the folder has no letter of a class.
+        path: an image, or a folder, which may be nested.
+        default: the path that may be missing.
+        valid: the examples to test on if `path` has no letter of a class.
 
     Raises:
-        Failure: the folder cannot be read, or there is none and nothing instead.
+        Failure: `path` cannot be read, or is missing and `valid` is None.
     """
     test = _find(path, default, source, valid)
     if test.split is not None:
@@ -51,7 +51,7 @@ def read(path: Path, default: Path, source: Source, valid: Split | None) -> Lett
 
 def _find(path: Path, default: Path, source: Source, valid: Split | None) -> LetterTest:
     names = source.names
-    instead = "synthetic letters" if source.drawable else "spoiled copies of what it learned from"
+    instead = "synthetic letters" if source.drawable else "degraded copies of the training letters"
     if path == default and not path.exists():
         if valid is None:
             raise Failure(f"no test letters: give --handwritten with images of {', '.join(names)}")
@@ -59,13 +59,13 @@ def _find(path: Path, default: Path, source: Source, valid: Split | None) -> Let
     samples, faults = read_folder(path, [*names, *sorted(TEMPLATES.keys() - {*models.DIGITS, *names})])
     others = sorted({sample.label for sample in samples if sample.label} - set(names))
     if others:
-        print(f"{path} has letters that are no class of the network ({', '.join(others)}): they should be declined")
+        print(f"{path} has letters of other classes ({', '.join(others)}), which the network should call unclear")
     unknown = {sample.file.parent.name for sample in samples if not sample.label and sample.file.parent != path}
     if unknown:
-        print(f"{path} has folders whose names are no class and no letter: {', '.join(sorted(unknown))}")
+        print(f"{path} has folders that are not named after a letter: {', '.join(sorted(unknown))}")
     known = [sample for sample in samples if sample.label in names and sample.picture.any()]
     if not known:
-        print(f"{path} has no letter of a class" + ("" if valid is None else f": the test is on {instead}"))
+        print(f"{path} has no letter of a class" + ("" if valid is None else f": testing on {instead}"))
         return LetterTest(instead, samples, faults, valid)
     split = letters.as_split([sample.picture for sample in known], [str(sample.label) for sample in known], names)
     drawn = all(sample.file.stem.startswith("drawn_") for sample in known)  # the samples that come with the project
@@ -73,9 +73,9 @@ def _find(path: Path, default: Path, source: Source, valid: Split | None) -> Let
 
 
 def report(model: nn.Module, test: LetterTest, folder: Path) -> None:
-    """The test letters with their true and predicted names, per class, as confusion, and with what is unclear.
+    """Write the predictions, the table per class and the confusion matrix of the test letters; print the accuracy.
 
-    The accuracy that it prints is of handwriting's way to look at a character: straight and turned a little.
+    Predictions are averaged over three rotated views, as for all handwriting.
     """
     if test.split is not None:
         outputs = handwriting.predict_views(model, test.split.images)

@@ -1,4 +1,4 @@
-"""What a network answers, and how often that is right."""
+"""A network's predictions, its accuracy and its confusion matrix."""
 
 import math
 from collections.abc import Sequence
@@ -16,28 +16,28 @@ from pipeline.errors import Failure
 
 @torch.inference_mode()
 def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """(N, 1, 28, 28) normalized pictures, on the model's device -> (N, classes) log-probabilities."""
+    """Classify (N, 1, 28, 28) normalized images on the model's device; return (N, classes) log-probabilities."""
     model.eval()
-    batch_size = 100 if images.device.type == "cpu" else 1000  # what a layer makes of 100 stays in a core's cache
+    batch_size = 100 if images.device.type == "cpu" else 1000  # the activations of 100 images fit a core's cache
     return torch.cat([model(batch) for batch in images.split(batch_size)])
 
 
 class Score(NamedTuple):
-    """What `evaluate` measures."""
+    """The result of `evaluate`."""
 
     loss: float  # mean negative log-likelihood
     accuracy: float  # percent
-    smoothed_loss: float  # the loss with smoothed labels, which a recipe that smooths them makes small
+    smoothed_loss: float  # the loss with smoothed labels, which training with smoothed labels minimizes
 
 
 def evaluate(model: nn.Module, split: Split, smoothing: float = 0.0) -> Score:
     """Score the network on all examples of the split.
 
     Args:
-        smoothing: share of each label that is spread over all classes, as a recipe has it, for the smoothed loss.
+        smoothing: label smoothing of the smoothed loss, 0 to 1.
 
     Raises:
-        Failure: the loss is infinite or NaN, as after steps that were far too long.
+        Failure: the loss is infinite or NaN.
     """
     log_probabilities = predict(model, split.images)
     loss = F.nll_loss(log_probabilities, split.labels).item()
@@ -47,19 +47,19 @@ def evaluate(model: nn.Module, split: Split, smoothing: float = 0.0) -> Score:
     return Score(loss, accuracy, (1 - smoothing) * loss - smoothing * log_probabilities.mean().item())
 
 
-def confusion(answers: torch.Tensor, labels: torch.Tensor, names: Sequence[str]) -> pd.DataFrame:
-    """How often each class (rows) was taken for each (columns)."""
-    counts = torch.bincount(labels * len(names) + answers, minlength=len(names) ** 2).view(len(names), -1)
+def confusion(predicted: torch.Tensor, labels: torch.Tensor, names: Sequence[str]) -> pd.DataFrame:
+    """Count how often each class (rows) was predicted as each class (columns)."""
+    counts = torch.bincount(labels * len(names) + predicted, minlength=len(names) ** 2).view(len(names), -1)
     return pd.DataFrame(counts.numpy(), pd.Index(names, name="class"), names)
 
 
 def per_class(counts: pd.DataFrame) -> pd.DataFrame:
-    """Of a confusion table, per class: examples, recall (found) and precision (right when named), in percent."""
-    right = np.diag(counts)
+    """Derive each class's number of examples, recall and precision in percent from a confusion matrix."""
+    correct = np.diag(counts)
     return pd.DataFrame(
         {
             "examples": counts.sum(axis=1),
-            "recall": 100 * right / counts.sum(axis=1),
-            "precision": 100 * right / counts.sum(axis=0),
+            "recall": 100 * correct / counts.sum(axis=1),
+            "precision": 100 * correct / counts.sum(axis=0),
         }
     )

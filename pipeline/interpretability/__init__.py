@@ -1,1 +1,1 @@
-"""What a trained network has learned."""
+"""Examine what a trained network has learned."""

@@ -1,8 +1,8 @@
-"""The standard filters of image processing at every angle, and which of them a learned filter resembles most.
+"""Compare learned filters with the standard filters of image processing at many angles.
 
-The measure is Pearson's correlation over the weights, as in `numpy.corrcoef`: brightness and contrast of a filter do
-not count, only its pattern. Nor does the sign: a Sobel filter upside down is a Sobel filter. All kernels are centered;
-an edge at the border of a learned filter is not looked for.
+The measure is Pearson's correlation over the weights, as in `numpy.corrcoef`: only the pattern counts, not a filter's
+mean or scale. The sign is ignored: an inverted Sobel filter is a Sobel filter. All kernels are centered; a learned
+filter with an edge at its border has no counterpart.
 """
 
 import math
@@ -13,15 +13,16 @@ import cv2
 import numpy as np
 import pandas as pd
 
-KERNEL_ANGLES = range(
-    0, 180, 15
-)  # degrees along the edge, line or stripes: 0 lies flat, 90 stands, 45 rises to the right
+# degrees, the direction of the edge, line or stripes: 0 is horizontal, 90 vertical, 45 rises to the right
+KERNEL_ANGLES = range(0, 180, 15)
 
 
 @dataclass(frozen=True)
 class Kernel:
+    """A standard filter."""
+
     family: str
-    angle: int | None  # None where it looks the same from all sides
+    angle: int | None  # degrees; None if it is isotropic
     values: np.ndarray  # (size, size) float64
 
     def __str__(self) -> str:
@@ -29,7 +30,7 @@ class Kernel:
 
 
 def standard(size: int) -> list[Kernel]:
-    """Sobel, Prewitt, Laplacian, Gaussian, line and Gabor kernels, in several widths and at every angle."""
+    """Build Sobel, Prewitt, Laplacian, Gaussian, line and Gabor kernels of several widths at all angles."""
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     slope, curvature = (np.outer(*reversed(cv2.getDerivKernels(order, 0, size))) for order in (1, 2))
     bank = [Kernel("Laplacian", None, curvature + curvature.T)]
@@ -37,61 +38,61 @@ def standard(size: int) -> list[Kernel]:
         bank.append(Kernel("Gaussian", None, np.exp(-(x**2 + y**2) / (2 * spread**2))))
     for angle in KERNEL_ANGLES:
         sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
-        away = x * sine + y * cosine  # pixels from the line at that angle through the middle
+        distance = x * sine + y * cosine  # signed, in pixels, from the line at that angle through the center
         bank.append(Kernel("Sobel", angle, slope * sine + slope.T * cosine))
-        bank.append(Kernel("Prewitt", angle, away))  # a tilted plane: Prewitt's own numbers in 3x3, upright and flat
+        bank.append(Kernel("Prewitt", angle, distance))  # equals the 3x3 Prewitt kernels at 0 and 90 degrees
         for width in (1, 1.5, 2):
-            bank.append(Kernel("line", angle, np.maximum(0, 1 - np.abs(away) / width)))
-        for wave in (size / 2, size * 3 / 4, size):
-            for phase in (0, math.pi / 2):  # a stripe in the middle, an edge in the middle
-                across = math.radians(90 - angle)
-                gabor = cv2.getGaborKernel((size, size), size / 4, across, wave, 1, phase, cv2.CV_64F)
+            bank.append(Kernel("line", angle, np.maximum(0, 1 - np.abs(distance) / width)))
+        for wavelength in (size / 2, size * 3 / 4, size):
+            for phase in (0, math.pi / 2):  # a stripe or an edge in the center
+                normal = math.radians(90 - angle)
+                gabor = cv2.getGaborKernel((size, size), size / 4, normal, wavelength, 1, phase, cv2.CV_64F)
                 bank.append(Kernel("Gabor", angle, gabor))
     return bank
 
 
 def correlations(filters: np.ndarray, bank: Sequence[Kernel]) -> np.ndarray:
-    """(N, size, size) filters -> (N, len(bank)), each -1 to 1; 0 for a filter without any pattern."""
-    return _pattern(filters) @ _pattern(np.stack([kernel.values for kernel in bank])).T
+    """Correlate filters (N, size, size) with a bank: (N, len(bank)), -1 to 1; 0 for a constant filter."""
+    return _standardized(filters) @ _standardized(np.stack([kernel.values for kernel in bank])).T
 
 
-def _pattern(filters: np.ndarray) -> np.ndarray:
-    """(N, size, size) -> (N, size^2) of mean 0 and length 1."""
+def _standardized(filters: np.ndarray) -> np.ndarray:
+    """Flatten (N, size, size) to (N, size^2), each row of mean 0 and norm 1."""
     flat = filters.reshape(len(filters), -1).astype(np.float64)
     flat -= flat.mean(1, keepdims=True)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
 
 
 def best_matches(filters: np.ndarray, bank: Sequence[Kernel]) -> tuple[list[Kernel], np.ndarray]:
-    """For each filter the kernel of greatest correlation, whatever its sign, and that correlation with its sign."""
-    every = correlations(filters, bank)
-    at = np.abs(every).argmax(1)
-    return [bank[i] for i in at], every[np.arange(len(filters)), at]
+    """Return for each filter the kernel of greatest absolute correlation, and that correlation with its sign."""
+    values = correlations(filters, bank)
+    best = np.abs(values).argmax(1)
+    return [bank[i] for i in best], values[np.arange(len(filters)), best]
 
 
 def by_family(filters: np.ndarray, bank: Sequence[Kernel]) -> pd.DataFrame:
-    """Per filter (rows) the greatest correlation, without its sign, that each family (columns) reaches."""
-    every = pd.DataFrame(np.abs(correlations(filters, bank)), columns=[kernel.family for kernel in bank])
-    return every.T.groupby(level=0, sort=False).max().T.rename_axis("filter")
+    """Return each filter's (rows) greatest absolute correlation with each family (columns)."""
+    table = pd.DataFrame(np.abs(correlations(filters, bank)), columns=[kernel.family for kernel in bank])
+    return table.T.groupby(level=0, sort=False).max().T.rename_axis("filter")
 
 
 def untrained(count: int, size: int, random: np.random.Generator) -> np.ndarray:
-    """(count, size, size) filters as torch begins with, up to their scale, which correlation does not see."""
+    """Draw (count, size, size) filters from torch's initialization, except for the scale, which has no effect here."""
     return random.uniform(-1, 1, (count, size, size))
 
 
-def as_smooth(filters: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """(count * N, size, size): each filter `count` times with the phases of its waves drawn anew.
+def phase_randomized(filters: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Return `count` copies of each filter with random Fourier phases, (count * N, size, size).
 
-    The waves keep their strengths, so these are as smooth as the filters and as coarse, but of no chosen pattern
-    (the surrogates of Theiler et al., "Testing for nonlinearity in time series", 1992). Together with `untrained`
-    they tell what of a match is pattern, and what only smoothness.
+    These have the amplitude spectra of the filters, thus their smoothness, but random patterns. Together with
+    `untrained` they show how much of a match is due to smoothness alone. Method: the surrogates of Theiler et al.,
+    "Testing for nonlinearity in time series", 1992.
     """
     noise = random.normal(size=(count, *filters.shape))
-    phases = np.angle(np.fft.fft2(noise))  # of real noise, so that the result is real
+    phases = np.angle(np.fft.fft2(noise))  # phases of real noise, so that the result is real
     return np.fft.ifft2(np.abs(np.fft.fft2(filters)) * np.exp(1j * phases)).real.reshape(-1, *filters.shape[1:])
 
 
-def filtered(picture: np.ndarray, filters: np.ndarray) -> np.ndarray:
-    """What each filter makes of a (28, 28) picture: (N, 28, 28), by OpenCV, which goes on past the rim by mirroring."""
-    return np.stack([cv2.filter2D(picture, -1, kernel) for kernel in filters])
+def filtered(image: np.ndarray, filters: np.ndarray) -> np.ndarray:
+    """Apply each filter to a (28, 28) image with OpenCV, which mirrors the image at its border: (N, 28, 28)."""
+    return np.stack([cv2.filter2D(image, -1, kernel) for kernel in filters])

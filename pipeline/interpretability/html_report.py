@@ -1,4 +1,4 @@
-"""One page of all figures, each with a sentence on how to read it, in a single file that needs no other."""
+"""Write all figures, each with a text on how to read it, to one self-contained HTML page."""
 
 import base64
 import html
@@ -30,34 +30,34 @@ PAGE = """<!doctype html>
 
 
 class Report:
-    """Collects figures and findings as they come: each is saved and printed at once."""
+    """Collect figures and findings; each is saved and printed at once."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._sections: list[str] = []
 
     def add(self, name: str, title: str, reading: str, figure: Figure, finding: str, table: str = "") -> None:
-        """Save the figure as `<name>.png` and print what was found.
+        """Save the figure as `<name>.png`, and print the finding.
 
         Args:
             title: the section's heading.
-            reading: how to read such a figure.
-            finding: what it says this time, in numbers.
-            table: lines of numbers that belong to it.
+            reading: how to read the figure.
+            finding: what the figure shows, in numbers.
+            table: lines of numbers to print, and to show folded in the page.
         """
-        picture = self.folder / f"{name}.png"
-        plots.save(figure, picture)
+        path = self.folder / f"{name}.png"
+        plots.save(figure, path)
         tqdm.write("\n" + "\n".join(filter(None, [table, finding])))  # prints above a progress bar
         title, reading, finding, table = map(html.escape, (title, reading, finding, table))
-        inline = base64.b64encode(picture.read_bytes()).decode()
+        inline = base64.b64encode(path.read_bytes()).decode()
         section = f'<h2>{title}</h2>\n<p>{reading}</p>\n<img alt="{title}" src="data:image/png;base64,{inline}">\n'
         section += f'<p class="found">{finding}</p>\n'
         if table:
-            section += f"<details><summary>The numbers</summary><pre>{table}</pre></details>\n"
+            section += f"<details><summary>Numbers</summary><pre>{table}</pre></details>\n"
         self._sections.append(section)
 
     def write(self, title: str, introduction: str) -> None:
-        """Write report.html, whole or not at all."""
+        """Write report.html, completely or not at all."""
         page = PAGE.format(
             title=html.escape(title), introduction=html.escape(introduction), sections="\n".join(self._sections)
         )

@@ -1,1 +1,1 @@
-"""The webcam window."""
+"""Live classification in a webcam window."""

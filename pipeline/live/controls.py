@@ -1,7 +1,7 @@
-"""What each key does: the network that reads, the size of the box, pausing, saving a crop and labelling it.
+"""Keyboard controls: choose the network, resize the box, pause, save the crop in the box and label it.
 
-A crop is saved at once; then its label is asked for. A digit is one key. A Greek letter is its name, typed until no
-other name begins with it: `a` is alpha, `et` is eta.
+A crop is saved at once; then its label is entered. A digit is one key. A Greek letter's name is typed until it is
+unambiguous: `a` is alpha, `et` is eta.
 """
 
 import os
@@ -18,12 +18,13 @@ from pipeline.datasets.stroke_templates import GREEK
 from pipeline.errors import Failure
 from pipeline.live import overlay
 
-Networks = Mapping[str, Mapping[str, nn.Module]]  # mode -> how it was made -> the network; those that are there
+Networks = Mapping[str, Mapping[str, nn.Module]]  # mode -> variant, such as "transferred" -> the available network
 
 ESCAPE_KEY, ENTER_KEYS = 27, (10, 13)
-MIN_BOX_SIZE, DEFAULT_BOX_SIZE, MAX_BOX_SIZE, BOX_SIZE_STEP = 0.2, 0.5, 0.9, 0.05  # of the frame's lesser side: the box
-MESSAGE_SECONDS = 3.0  # seconds that a message stays
-NAME_TYPING_SECONDS = 1.5  # seconds in which the rest of a name may still be typed
+# side of the box, as a share of the frame's shorter side
+MIN_BOX_SIZE, DEFAULT_BOX_SIZE, MAX_BOX_SIZE, BOX_SIZE_STEP = 0.2, 0.5, 0.9, 0.05
+MESSAGE_SECONDS = 3.0  # for which a message is shown
+NAME_TYPING_SECONDS = 1.5  # in which the remaining characters of an already unambiguous name are ignored
 MODE_TITLES = {"digits": "digits", "greek": "Greek letters"}
 MISSING_NETWORK_ADVICE = {
     "digits": "no digit network yet: run python train_mnist.py",
@@ -32,157 +33,167 @@ MISSING_NETWORK_ADVICE = {
 
 
 class Controls:
-    """The state that keys change. `press` is all of it that moves; the rest is read by who draws and who reads."""
+    """The state of the window that keys change; `press` handles a key."""
 
     def __init__(self, networks: Networks, mode: str, saved: Path, handwritten: Path):
-        """Args:
-        saved: the folder where a crop goes at once.
-        handwritten: the folder with a folder for each mode and in it one for each label, where it goes then.
+        """Start in a mode, with its first network.
+
+        Args:
+            saved: folder for unlabeled crops.
+            handwritten: folder for labeled crops, in <mode>/<label>/.
 
         Raises:
-            Failure: no network for that mode.
+            Failure: there is no network for the mode.
         """
         if mode not in networks:
             raise Failure(MISSING_NETWORK_ADVICE[mode])
         self.networks, self.mode = networks, mode
-        self.made = {name: next(iter(known)) for name, known in networks.items()}  # mode -> the network that reads
-        self.share = DEFAULT_BOX_SIZE
-        self.frozen = self.help = self.rate = self.over = False
+        self.variant = {name: next(iter(variants)) for name, variants in networks.items()}  # mode -> chosen variant
+        self.box_size = DEFAULT_BOX_SIZE
+        self.frozen = self.show_help = self.show_rate = self.quit = False
         self._saved, self._handwritten = saved, handwritten
-        self._filing: Path | None = None  # the crop whose name is asked for
+        self._unlabeled: Path | None = None  # the crop whose label is being entered
         self._typed = ""
-        self._rest, self._rest_until = "", 0.0  # of a name that was clear before it was typed to its end
-        self._told, self._told_until = "", 0.0
-        self.standing = ""  # what the bar says while there is nothing else to say
+        # the characters of a name that were not typed yet when it became unambiguous
+        self._remainder, self._remainder_until = "", 0.0
+        self._message, self._message_until = "", 0.0
+        self.idle_message = ""  # shown while there is no other message
 
     @property
     def model(self) -> nn.Module:
-        return self.networks[self.mode][self.made[self.mode]]
+        return self.networks[self.mode][self.variant[self.mode]]
 
     @property
     def title(self) -> str:
-        choice = f", {self.made[self.mode]}" if len(self.networks[self.mode]) > 1 else ""
-        return MODE_TITLES[self.mode] + choice + ("   frozen" if self.frozen else "")
+        variant = f", {self.variant[self.mode]}" if len(self.networks[self.mode]) > 1 else ""
+        return MODE_TITLES[self.mode] + variant + ("   frozen" if self.frozen else "")
 
     def message(self, now: float) -> str:
-        """What the bar at the foot says at this time, in seconds."""
-        if self._filing:
-            return self._question()
-        return self._told if now < self._told_until else self.standing
+        """Return the message to show at this time, in seconds."""
+        if self._unlabeled:
+            return self._label_prompt()
+        return self._message if now < self._message_until else self.idle_message
 
     def press(self, key: int, crop: np.ndarray | None, now: float) -> None:
-        """A key, by the number of its character, or -1 for none, at a time in seconds; the crop is what is in the box,
-        None without writing."""
+        """Handle a key.
+
+        Args:
+            key: the code of its character, or -1 for no key.
+            crop: what is in the box, or None if no ink is in it.
+            now: time in seconds.
+        """
         if key < 0:
             return
         character = chr(key).lower()
-        if self._rest and now < self._rest_until and character == self._rest[0]:
-            self._rest = self._rest[1:]
+        if self._remainder and now < self._remainder_until and character == self._remainder[0]:
+            self._remainder = self._remainder[1:]
             return
-        self._rest = ""
-        if self._filing:
-            self._name(key, character, now)
+        self._remainder = ""
+        if self._unlabeled:
+            self._type_label(key, character, now)
             return
         if character == "q" or key == ESCAPE_KEY:
-            self.over = True
+            self.quit = True
         elif character in "mg":
-            self._read("digits" if character == "m" else "greek", now)
+            self._set_mode("digits" if character == "m" else "greek", now)
         elif character == "t":
-            self._other_network(now)
+            self._switch_greek_network(now)
         elif character in "+=-_":
-            share = self.share + (BOX_SIZE_STEP if character in "+=" else -BOX_SIZE_STEP)
-            self.share = min(max(round(share, 2), MIN_BOX_SIZE), MAX_BOX_SIZE)
+            size = self.box_size + (BOX_SIZE_STEP if character in "+=" else -BOX_SIZE_STEP)
+            self.box_size = min(max(round(size, 2), MIN_BOX_SIZE), MAX_BOX_SIZE)
         elif character == " ":
             self.frozen = not self.frozen
         elif character == "h":
-            self.help = not self.help
+            self.show_help = not self.show_help
         elif character == "f":
-            self.rate = not self.rate
+            self.show_rate = not self.show_rate
         elif character == "s":
             self._save(crop, now)
 
-    def tell(self, words: str, now: float) -> None:
-        """Put a message into the bar for a while."""
-        self._told, self._told_until = words, now + MESSAGE_SECONDS
+    def show_message(self, message: str, now: float) -> None:
+        """Show a message for MESSAGE_SECONDS seconds."""
+        self._message, self._message_until = message, now + MESSAGE_SECONDS
 
-    def _read(self, mode: str, now: float) -> None:
+    def _set_mode(self, mode: str, now: float) -> None:
         if mode in self.networks:
             self.mode = mode
         else:
-            self.tell(MISSING_NETWORK_ADVICE[mode], now)
+            self.show_message(MISSING_NETWORK_ADVICE[mode], now)
 
-    def _other_network(self, now: float) -> None:
+    def _switch_greek_network(self, now: float) -> None:
         if self.mode != "greek":
-            self.tell("t is for Greek letters: press g first", now)
+            self.show_message("t is for Greek letters: press g first", now)
             return
-        made = list(self.networks["greek"])
-        if len(made) < 2:
-            other = "greek_from_scratch.py" if made[0] == "transferred" else "transfer_greek.py"
-            self.tell(f"only one Greek network yet: run python {other}", now)
+        variants = list(self.networks["greek"])
+        if len(variants) < 2:
+            other = "greek_from_scratch.py" if variants[0] == "transferred" else "transfer_greek.py"
+            self.show_message(f"only one Greek network yet: run python {other}", now)
             return
-        self.made["greek"] = made[1 - made.index(self.made["greek"])]
+        self.variant["greek"] = variants[1 - variants.index(self.variant["greek"])]
 
     def _save(self, crop: np.ndarray | None, now: float) -> None:
         if crop is None:
-            self.tell("no character in the box to save", now)
+            self.show_message("no character in the box to save", now)
             return
         try:
             self._saved.mkdir(parents=True, exist_ok=True)
             path = unused_path(self._saved, "crop")
-            packed = cv2.imencode(".png", crop)[1]
+            png = cv2.imencode(".png", crop)[1]
             with files.atomic_write(path) as file:
-                file.write_bytes(packed.tobytes())
+                file.write_bytes(png.tobytes())
         except OSError as failure:
-            self.tell(f"not saved: {failure.strerror or failure} ({self._saved})", now)
+            self.show_message(f"not saved: {failure.strerror or failure} ({self._saved})", now)
             return
-        self._filing, self._typed = path, ""
+        self._unlabeled, self._typed = path, ""
 
-    def _names(self) -> list[str]:
-        """The labels a crop can have."""
+    def _label_names(self) -> list[str]:
+        """Return the labels that a crop can be given in this mode."""
         if self.mode == "digits":
             return list(DIGITS)
         known = self.model.class_names
         return known + [name for name in GREEK if name not in known]
 
-    def _question(self) -> str:
-        begun = [name for name in self._names() if name.startswith(self._typed)]
+    def _label_prompt(self) -> str:
+        matches = [name for name in self._label_names() if name.startswith(self._typed)]
         if self.mode == "digits":
-            return "saved; which digit is it?   0 to 9   Esc: leave it unfiled"
-        shown = "   ".join(f"{overlay.sign(name)} {name}" for name in begun[:6]) + ("  ..." if len(begun) > 6 else "")
-        typed = f"{self._typed}_" if self._typed else "type its name"
-        return f"saved; which letter is it?   {typed}   {shown}   Esc: leave it"
+            return "crop saved; type its digit: 0 to 9   Esc: no label"
+        shown = "   ".join(f"{overlay.sign(name)} {name}" for name in matches[:6])
+        shown += "  ..." if len(matches) > 6 else ""
+        return f"crop saved; type its letter: {self._typed}_   {shown}   Esc: no label"
 
-    def _name(self, key: int, character: str, now: float) -> None:
-        """One more character of the name of the crop that is being filed."""
+    def _type_label(self, key: int, character: str, now: float) -> None:
+        """Handle a key while the label of the saved crop is entered."""
         if key == ESCAPE_KEY:
-            self.tell(f"kept as {self._filing}", now)
-            self._filing = None
+            self.show_message(f"saved without a label: {self._unlabeled}", now)
+            self._unlabeled = None
             return
         typed = self._typed[:-1] if key in (8, 127) else self._typed + character * (key not in ENTER_KEYS)
-        names = self._names()
-        begun = [typed] if key in ENTER_KEYS and typed in names else [name for name in names if name.startswith(typed)]
-        if len(begun) == 1 and typed:
-            self._file(begun[0], now)
-            self._rest, self._rest_until = begun[0][len(typed) :], now + NAME_TYPING_SECONDS
-        elif begun:
+        names = self._label_names()
+        is_complete = key in ENTER_KEYS and typed in names
+        matches = [typed] if is_complete else [name for name in names if name.startswith(typed)]
+        if len(matches) == 1 and typed:
+            self._label_crop(matches[0], now)
+            self._remainder, self._remainder_until = matches[0][len(typed) :], now + NAME_TYPING_SECONDS
+        elif matches:
             self._typed = typed
 
-    def _file(self, label: str, now: float) -> None:
-        assert self._filing is not None
+    def _label_crop(self, label: str, now: float) -> None:
+        """Move the saved crop into the folder of its label."""
+        assert self._unlabeled is not None
         folder = self._handwritten / self.mode / label
         try:
             folder.mkdir(parents=True, exist_ok=True)
             path = unused_path(folder, "live")
-            os.replace(self._filing, path)
+            os.replace(self._unlabeled, path)
         except OSError as failure:
-            self.tell(f"not filed: {failure.strerror or failure} ({folder}); it is kept as {self._filing}", now)
+            self.show_message(f"not labeled: {failure.strerror or failure} ({folder}); saved: {self._unlabeled}", now)
         else:
-            self.tell(f"filed as {overlay.sign(label)}: {path}", now)
-        self._filing = None
+            self.show_message(f"labeled {overlay.sign(label)}: {path}", now)
+        self._unlabeled = None
 
 
 def unused_path(folder: Path, name: str) -> Path:
-    """The first of <name>_1.png, <name>_2.png, ... that is not there."""
+    """Return the first of <name>_1.png, <name>_2.png, ... that does not exist."""
     number = 1
     while (folder / f"{name}_{number}.png").exists():
         number += 1

@@ -1,4 +1,4 @@
-"""Write frames to a video file that plays at the speed at which they came."""
+"""Write frames to a video file that plays at the speed at which they arrived."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ import numpy as np
 from pipeline import files, runtime
 from pipeline.errors import Failure, WrongUsage
 
-MAX_FRAME_REPEATS = 6  # times that one frame is written: below five frames a second a film plays too fast
+MAX_FRAME_REPEATS = 6  # per frame: a recording of fewer than five frames per second plays too fast
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 
 class Recording:
-    """A video of a steady rate. A frame is written as often as its time asks for, which may be never."""
+    """A video of a constant frame rate; a frame is repeated or dropped to match its time."""
 
     def __init__(self, path: Path, rate: float):
         self._path, self._rate = path, rate
@@ -24,19 +24,23 @@ class Recording:
         self._written = 0
 
     def add(self, frame: np.ndarray, time: float) -> None:
-        """A frame (H, W, 3) uint8 and its time in seconds since the first."""
+        """Add a frame, (H, W, 3) uint8, and its time in seconds since the first.
+
+        Raises:
+            Failure: OpenCV cannot write this format.
+        """
         if self._writer is None:
             self._size = frame.shape[1::-1]
             code = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self._path.suffix.lower()])
             self._writer = cv2.VideoWriter(str(self._path), code, self._rate, self._size)
             if not self._writer.isOpened():
                 raise Failure(
-                    f"this OpenCV cannot write {self._path.suffix} of size {self._size}: try the other of .mp4, .avi"
+                    f"this OpenCV cannot write {self._path.suffix} of size {self._size}: try the other of .mp4 and .avi"
                 )
-        if frame.shape[1::-1] != self._size:  # a folder's pictures need not be alike
+        if frame.shape[1::-1] != self._size:  # the images of a folder may differ in size
             frame = cv2.resize(frame, self._size)
         due = int(time * self._rate + 1e-6) + 1
-        # who writes more slowly than frames come would fall behind further and further
+        # without a limit, a computer too slow to write in real time would fall behind further with each frame
         for _ in range(min(due - self._written, MAX_FRAME_REPEATS)):
             self._writer.write(frame)
         self._written = max(self._written, due)
@@ -48,11 +52,11 @@ class Recording:
 
 @contextlib.contextmanager
 def record(path: Path, rate: float) -> Iterator[Recording]:
-    """A film that takes its name when it is whole.
+    """Open a recording; the file gets its name when it is complete.
 
     Raises:
-        WrongUsage: a kind of file that it cannot be, or a file that is there: it may be the source, or an earlier film.
-        Failure: it cannot be written there.
+        WrongUsage: the format is unknown, or the file exists: it may be the source, or an earlier recording.
+        Failure: the folder is not writable.
     """
     if path.suffix.lower() not in VIDEO_CODECS:
         raise WrongUsage(f"cannot record to {path}: give a name that ends in {' or '.join(VIDEO_CODECS)}")
@@ -60,8 +64,8 @@ def record(path: Path, rate: float) -> Iterator[Recording]:
         raise WrongUsage(f"{path} exists: give --record another name")
     runtime.output_folder(path.parent, flag="--record")
     with files.atomic_write(path) as partial:
-        shown = Recording(partial, rate)
+        recording = Recording(partial, rate)
         try:
-            yield shown
+            yield recording
         finally:
-            shown.close()
+            recording.close()

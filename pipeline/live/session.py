@@ -1,4 +1,4 @@
-"""One frame of the live window: crop the box, classify it, draw the overlay, report what is wrong with the picture."""
+"""Process the frames of the live window: crop the box, classify it, draw the overlay, report a black image."""
 
 import contextlib
 import csv
@@ -16,86 +16,88 @@ from pipeline.live.controls import Controls
 from pipeline.live.frame_sources import Frame
 from pipeline.live.reader import Reading, SmoothedReader
 
-FPS_WINDOW_FRAMES = 30  # frames that the frame rate is taken of
-CROP_MARGIN = 0.15  # of the box: by so much more is read, so that a character that fills the box is whole
-MIN_DISPLAY_HEIGHT_PX = (
-    600  # pixels: a less high picture is shown larger, by a whole factor, or what is written would hide the box
-)
-STATISTICS_FRAMES = 15  # frames after which the figures shown are taken anew, so that they can be read
+FPS_WINDOW_FRAMES = 30  # over which the frame rate is averaged
+CROP_MARGIN = 0.15  # of the box's side, read in addition, so that a character that fills the box is not cut off
+MIN_DISPLAY_HEIGHT_PX = 600  # smaller frames are enlarged by an integer factor, or the overlay would cover the box
+STATISTICS_FRAMES = 15  # between two updates of the displayed frame rate, so that it is legible
 
 
 class Session:
-    """One frame after the other, read and drawn."""
+    """Read one frame after the other and draw the overlay on it."""
 
     def __init__(self, controls: Controls, mirror: bool = False):
         self.controls, self.mirror = controls, mirror
         self.reader = SmoothedReader(controls.model)
         self.frames = 0
-        self.crop = np.zeros((0, 0, 3), np.uint8)  # (S, S, 3), what was in the box; none before the first frame
-        self.milliseconds = 0.0  # that the last frame took
-        self._arrived: deque[float] = deque(maxlen=FPS_WINDOW_FRAMES)
+        self.crop = np.zeros((0, 0, 3), np.uint8)  # (S, S, 3), the box of the last frame; empty before the first
+        self.milliseconds = 0.0  # processing time of the last frame
+        self._finished: deque[float] = deque(maxlen=FPS_WINDOW_FRAMES)  # seconds, when the last frames were done
         self._rate = ""
-        self._trouble = ""
+        self._problem = ""
         self._black_since: float | None = None  # seconds
 
-    def step(self, frame: Frame, trouble: str = "") -> tuple[np.ndarray, Reading]:
-        """What to show for a frame, (H, W, 3) uint8, and what was read in its box.
+    def step(self, frame: Frame, problem: str = "") -> tuple[np.ndarray, Reading]:
+        """Classify what is in a frame's box and draw the overlay.
 
         Args:
-            trouble: why no frame comes; then this one, the last, is not read again.
+            problem: why the source sends no frames; then `frame` is the last one and is not read again.
+
+        Returns:
+            the image to show, (H, W, 3) uint8, and the reading.
         """
         start = time.perf_counter()
         if self.reader.model is not self.controls.model:
             self.reader = SmoothedReader(self.controls.model)
-        box = overlay.box_of(frame.picture, self.controls.share)
-        self.crop = frame.picture[box].copy()  # before anything is drawn on it
-        view = frame.picture[overlay.box_of(frame.picture, min(1, (1 + CROP_MARGIN) * self.controls.share))]
-        reading = self.reader.forget() if trouble else self.reader.read(view, frame.time)
-        height, width = frame.picture.shape[:2]
+        box = overlay.centered_box(frame.image, self.controls.box_size)
+        self.crop = frame.image[box].copy()  # a copy without the overlay
+        view = frame.image[overlay.centered_box(frame.image, min(1, (1 + CROP_MARGIN) * self.controls.box_size))]
+        reading = self.reader.reset() if problem else self.reader.read(view, frame.time)
+        height, width = frame.image.shape[:2]
         zoom = min(-(-MIN_DISPLAY_HEIGHT_PX // height), -(-2 * MIN_DISPLAY_HEIGHT_PX // width))
-        shown = cv2.resize(frame.picture, None, fx=zoom, fy=zoom) if zoom > 1 else frame.picture.copy()
+        shown = cv2.resize(frame.image, None, fx=zoom, fy=zoom) if zoom > 1 else frame.image.copy()
         shown = cv2.flip(shown, 1) if self.mirror else shown
         x, y, width, height = reading.box
-        aside = (len(view) - len(self.crop)) // 2
+        margin = (len(view) - len(self.crop)) // 2
         x = len(view) - x - width if self.mirror else x
-        ink = tuple(zoom * length for length in (x - aside, y - aside, width, height))
-        trouble = trouble or self._blackness(frame)
-        self._say(trouble)
-        message = trouble or self.controls.message(time.monotonic())
-        rate = self._rate if self.controls.rate else ""
-        over = overlay.View(self.controls.title, message, rate, self.controls.help)
-        overlay.draw(shown, overlay.box_of(shown, self.controls.share), ink, reading, over)
+        ink = tuple(zoom * length for length in (x - margin, y - margin, width, height))
+        problem = problem or self._check_brightness(frame)
+        self._print_once(problem)
+        message = problem or self.controls.message(time.monotonic())
+        rate = self._rate if self.controls.show_rate else ""
+        texts = overlay.View(self.controls.title, message, rate, self.controls.show_help)
+        overlay.draw(shown, overlay.centered_box(shown, self.controls.box_size), ink, reading, texts)
         self.milliseconds = 1000 * (time.perf_counter() - start)
-        self._count(frame)
+        self._update_rate(frame)
         return shown, reading
 
-    def _count(self, frame: Frame) -> None:
+    def _update_rate(self, frame: Frame) -> None:
         now = time.monotonic()
-        self._arrived.append(now)
+        self._finished.append(now)
         self.frames += 1
-        if self.frames % STATISTICS_FRAMES == 0 and len(self._arrived) > 1:
-            rate = (len(self._arrived) - 1) / max(now - self._arrived[0], 1e-6)
+        if self.frames % STATISTICS_FRAMES == 0 and len(self._finished) > 1:
+            rate = (len(self._finished) - 1) / max(now - self._finished[0], 1e-6)
             latency = 1000 * (now - frame.arrived)
-            self._rate = f"{rate:.0f} frames/s   {latency:.0f} ms late   {self.milliseconds:.1f} ms of work"
+            self._rate = f"{rate:.0f} frames/s   {latency:.0f} ms latency   {self.milliseconds:.1f} ms processing"
 
-    def _blackness(self, frame: Frame) -> str:
-        if not frame_sources.is_black(frame.picture):
+    def _check_brightness(self, frame: Frame) -> str:
+        """Return a message if the frames have been black for FRAME_TIMEOUT_SECONDS seconds."""
+        if not frame_sources.is_black(frame.image):
             self._black_since = None
         elif self._black_since is None:
-            self._black_since = frame.time  # the first frames of many cameras are black
-        elif frame.time - self._black_since > frame_sources.SILENCE_SECONDS:
-            return "the picture is black: is the lens covered, or the camera not allowed to this program?"
+            self._black_since = frame.time  # not reported yet: the first frames of many cameras are black
+        elif frame.time - self._black_since > frame_sources.FRAME_TIMEOUT_SECONDS:
+            return "the image is black: is the lens covered, or does this program lack permission for the camera?"
         return ""
 
-    def _say(self, trouble: str) -> None:
-        """On the terminal, once."""
-        if trouble[:12] != self._trouble[:12]:  # the rest may count seconds
-            print(trouble or "the camera works again", flush=True)
-        self._trouble = trouble
+    def _print_once(self, problem: str) -> None:
+        """Print a problem when it begins, and a line when it ends."""
+        if problem[:12] != self._problem[:12]:  # the rest may contain a countdown
+            print(problem or "the camera works again", flush=True)
+        self._problem = problem
 
 
 class PredictionTable:
-    """live.csv: a row for each frame; for each picture, where one is shown for many frames, as it is read at last."""
+    """live.csv: a row for each frame of a video or camera; for each image of a folder, that of its last frame."""
 
     COLUMNS = "frame", "time", "mode", "label", "confidence", "milliseconds", "picture"
 
@@ -112,7 +114,7 @@ class PredictionTable:
         self._row = row
 
     def finish(self) -> None:
-        """Write the row that waits."""
+        """Write the pending row."""
         if self._row:
             self._rows.writerow(self._row)
         self._row = None
@@ -120,7 +122,7 @@ class PredictionTable:
 
 @contextlib.contextmanager
 def write_predictions(path: Path) -> Iterator[PredictionTable]:
-    """A table on disk that takes its name when it is whole."""
+    """Open the table; the file gets its name when it is complete."""
     with files.atomic_write(path) as partial, open(partial, "w", newline="") as file:
         rows = PredictionTable(file)
         yield rows

@@ -1,4 +1,4 @@
-"""OpenCV's window: its keys, its size, and whether it shows anything at all."""
+"""Show frames in an OpenCV window and read its keys."""
 
 import os
 import platform
@@ -15,19 +15,21 @@ WINDOW_TITLE = "live_detect"
 
 
 class Window:
-    """A window on the screen. To open one where none can be would kill the process, so that is found out first."""
+    """A window on the screen."""
 
     def __init__(self):
-        """Raises:
-        Failure: there is no screen, or an OpenCV without windows.
+        """Open the window, after a check of the display, as OpenCV ends the process if there is none.
+
+        Raises:
+            Failure: there is no display, or OpenCV has no GUI support.
         """
         check_display()
-        os.environ["QT_QPA_FONTDIR"] = str(FONT_FOLDER)  # Qt complains of the one that OpenCV names, which is not there
+        os.environ["QT_QPA_FONTDIR"] = str(FONT_FOLDER)  # OpenCV sets a missing folder, of which Qt warns
         cv2.namedWindow(WINDOW_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         self._sized = False
 
     def show(self, frame: np.ndarray, wait: float) -> int:
-        """Show the frame and wait, in seconds, for a key: the number of its character, or -1."""
+        """Show a frame and wait up to `wait` seconds for a key; return its character code, or -1."""
         if not self._sized:
             cv2.resizeWindow(WINDOW_TITLE, frame.shape[1], frame.shape[0])
             self._sized = True
@@ -46,29 +48,34 @@ class Window:
 
 
 def key_character(key: int) -> int:
-    """The character of a key as OpenCV numbers it, or -1: an arrow's last byte alone would be a letter's."""
-    key = key & 0xFFFF if key > 0 else 0  # above are Shift and the like
+    """Convert OpenCV's key code to a character code, or -1 for other keys.
+
+    Two bytes are compared, since the last byte of an arrow key's code equals a letter.
+    """
+    key = key & 0xFFFF if key > 0 else 0  # the higher bits are modifiers such as Shift
     key = GTK_KEYS.get(key, key)
     return key if 0 < key < 0x100 else -1
 
 
 def check_display() -> None:
-    """Raises:
-    Failure: no window can be opened, and why.
+    """Check that a window can be opened.
+
+    Raises:
+        Failure: it cannot; the message says why.
     """
-    without = "or run with --headless, which needs none"
+    alternative = "or run with --headless"
     if not cv2.currentUIFramework():
         raise Failure(
-            "this OpenCV was built without windows: pip uninstall opencv-python-headless, then "
-            f"pip install --force-reinstall opencv-python, {without}"
+            "this OpenCV was built without GUI support: pip uninstall opencv-python-headless, then "
+            f"pip install --force-reinstall opencv-python, {alternative}"
         )
     if platform.system() != "Linux":
         return
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        where = "WSL needs WSLg (wsl --update)" if "microsoft" in platform.release().lower() else "over ssh use ssh -X"
-        raise Failure(f"there is no screen (DISPLAY is not set): run it on a desktop, {where}, {without}")
-    # a screen that does not answer ends the process that asks, so another one asks
-    asked = subprocess.run([sys.executable, "-c", "import cv2; cv2.namedWindow('live_detect')"], capture_output=True)
-    if asked.returncode:
+        advice = "WSL needs WSLg (wsl --update)" if "microsoft" in platform.release().lower() else "over ssh use ssh -X"
+        raise Failure(f"no display (DISPLAY is not set): run this on a desktop, {advice}, {alternative}")
+    # in a subprocess, since OpenCV ends the process if the display cannot be opened
+    test = subprocess.run([sys.executable, "-c", "import cv2; cv2.namedWindow('live_detect')"], capture_output=True)
+    if test.returncode:
         display = os.environ.get("DISPLAY") or os.environ["WAYLAND_DISPLAY"]
-        raise Failure(f"the screen {display} does not answer: see that DISPLAY is right, {without}")
+        raise Failure(f"cannot open display {display}: check that DISPLAY is correct, {alternative}")

@@ -1,10 +1,10 @@
-"""What is each rule of the reading worth? Every one is left out in turn, and all pictures are read again.
+"""Ablation of the preprocessing: leave out each rule in turn and classify all images again.
 
     python -m benchmarks.ablation FOLDER outputs/benchmarks/best/*/model.pt
 
-FOLDER as for benchmarks.handwriting. Writes benchmarks/results/ablation.json: for each rule and each kind of digits,
-beside 300 drawn photographs of benchmarks.photos, the points of `correct` and of `classified` that are lost without it, as
-the mean of all weights; and prints both as a table.
+FOLDER is the same as for benchmarks.handwriting. Writes benchmarks/results/ablation.json and prints it as a table: for
+each rule, each kind of digits and 300 simulated photographs of benchmarks.photos, how `correct` and `classified` change
+without the rule, in percentage points, as the mean over all weights.
 """
 
 import dataclasses

@@ -1,18 +1,18 @@
-"""How well is real handwriting read: any number of kinds of pictures, by any number of writers, by any weights?
+"""Measure the accuracy on real handwriting: kinds of images, writers and weights, as many as given.
 
     python -m benchmarks.handwriting FOLDER outputs/benchmarks/best/*/model.pt
 
-FOLDER holds kinds of pictures at any depth: a folder of folders that are named after what their pictures show, in files
-named <writer>_<n>. A kind with the classes of the weights gives, in percent and as the mean of all weights that know
-the same classes, the share correct (the likeliest class is the label), classified (more than 80 % sure), and correct when
-classified, with the 95 % interval of Clopper and Pearson of the nearest whole number. Beside it stand, read by the same
-weights: `plain`, twenty lines of usual image processing, and `tutorial`, gray and resized; and RapidOCR where it is
-installed, without its detector, look-alike letters counted as digits. Of a kind whose name begins with nondigit it
-gives the share classified. A transcripts.csv (file, transcript) turns pictures beside it into sheets: read to the last
-digit, or not; `/` separates rows, and other signs are to be declined.
+FOLDER contains, at any depth, kinds of images: a kind is a folder with a folder per class, whose files are named
+<writer>_<n>. For each kind with the classes of the weights it measures, in percent and as the mean over all weights
+with the same classes: `correct` (the most probable class is the label), `classified` (confidence above 80 %) and
+`correct when classified`, with the 95 % Clopper-Pearson interval of the nearest whole number. For comparison, with the
+same weights: `plain`, twenty lines of usual image processing, and `tutorial`, gray and resized; and RapidOCR, if it is
+installed, without its detector, with look-alike letters counted as digits. For a kind whose name begins with nondigit
+it measures `classified` only. A transcripts.csv (file, transcript) makes the images beside it pages, each of which is
+correct if every digit is; `/` separates rows, and other characters should be unclear.
 
-Writes benchmarks/results/handwriting.json, and outputs/benchmarks/handwriting/worst_<network>.png: the thirty pictures
-that left the truth the least probability. Prints the table of docs and README.
+Writes benchmarks/results/handwriting.json and outputs/benchmarks/handwriting/worst_<network>.png: the thirty images
+whose label has the lowest probability. Prints the table of the documentation.
 """
 
 import csv

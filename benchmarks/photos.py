@@ -1,13 +1,13 @@
-"""How long it takes to read a photograph, and how much is read correctly: real ones, and drawn ones of any kind.
+"""Measure the time to read a photograph, and the accuracy on real and on simulated photographs.
 
     python -m benchmarks.photos FOLDER outputs/benchmarks/best/*/model.pt
-    python -m benchmarks.photos               what needs no network
+    python -m benchmarks.photos               without a network
 
-FOLDER holds labelled photographs (see handwritten/README.md). Writes benchmarks/results/sheets.json: milliseconds for
-a 300x300 crop and a 12-megapixel sheet, on one thread; of 60 drawn sheets the characters found and invented. With
-FOLDER also photos.json: for each set of weights, of FOLDER and of 300 drawn photographs under random conditions, the
-share correct, classified, and correct when classified, beside the tutorials' way (gray, dark on light turned round, resized to
-28x28) on the same.
+FOLDER contains labeled photographs (see handwritten/README.md). Writes benchmarks/results/sheets.json: milliseconds for
+a 300x300 crop and a 12-megapixel page, on one thread; characters found, missed and invented on 60 simulated pages. With
+FOLDER it also writes photos.json: for each set of weights, on FOLDER and on 300 simulated photographs under random
+conditions, `correct`, `classified` and `correct when classified` in percent, compared with the tutorials' preprocessing
+(gray, inverted if dark on light, resized to 28x28).
 """
 
 import statistics

@@ -1,9 +1,9 @@
-"""How well are letters read in rough scans: 44 pixels, black on white, ruled and dotted lines as dark as the ink?
+"""Measure the accuracy on letters in rough scans: 44 pixels, binary, ruled and dotted lines as dark as the ink.
 
     python -m benchmarks.scans FOLDER outputs/transfer_greek/model.pt outputs/greek_from_scratch/model.pt
 
-FOLDER holds photographs of letters in folders by their names, of which the scans are made. Writes
-benchmarks/results/scans.json: of each set of weights and each kind of scan the share correct, and classified, in percent.
+FOLDER contains photographs of letters in folders named after them; the scans are made from these. Writes
+benchmarks/results/scans.json: `correct` and `classified` in percent for each set of weights and each kind of scan.
 """
 
 import sys

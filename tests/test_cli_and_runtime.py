@@ -180,6 +180,7 @@ def test_a_run_takes_denormals_for_nothing(tmp_path):
     assert not (tiny * 0.01).any()
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_memory_it_frees():
     """In a process of its own, where no other run has asked for it yet."""
     program = (

@@ -28,6 +28,8 @@ from pipeline.datasets import datasets, synthetic
 from pipeline.interpretability import analyses, filter_bank
 from pipeline.training import loop
 
+pytestmark = pytest.mark.slow
+
 TABLES = {"filters.csv", "channels.csv", "metrics.json", "config.json", "report.html"}
 PICTURES = {
     "filters.png", "filtered.png", "matches.png", "way.png", "patches_conv1.png", "patches_conv2.png",
@@ -206,7 +208,6 @@ def test_the_peaks_against_a_plain_loop(finished, model, test_split):
     assert all(f"field of {part} pixels" in finished[1].stdout for part in ("conv1 is 5×5", "conv2 is 14×14"))
 
 
-@pytest.mark.slow
 def test_what_the_rubber_changes_against_a_plain_loop(finished, metrics, model, test_split):
     counts = {True: [], False: []}
     with torch.no_grad():
@@ -272,7 +273,6 @@ def test_the_report_in_a_real_browser(finished, tmp_path):
         assert len(seen["headings"]) == len(PICTURES) and seen["wide"] <= 0, "nothing hangs over the side"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layers", ["greek", "fashion"])
 def test_takes_other_networks_of_the_project(layers, tmp_path, monkeypatch, here):
     """Three convolutions of 3x3 and letters for classes; one convolution of 32 channels and long names."""
@@ -298,7 +298,6 @@ def test_takes_other_networks_of_the_project(layers, tmp_path, monkeypatch, here
     assert abs(gap) < 4 * metrics["match_untrained_deviation"], "an untrained network is found to be one"
 
 
-@pytest.mark.slow
 def test_letters_are_asked_about_with_drawn_ones(tmp_path, here):
     torch.manual_seed(0)
     checkpoints.save(models.MnistNet(("alpha", "beta", "gamma")), tmp_path / "model.pt")
@@ -322,7 +321,6 @@ class OneConvolution(nn.Module):
         return torch.log_softmax(self.fc1(torch.relu(torch.max_pool2d(self.conv1(x), 2)).flatten(1)), 1)
 
 
-@pytest.mark.slow
 def test_a_picture_of_one_s_own_goes_the_way_through(weights, tmp_path, here):
     """A dark digit on light paper, as large as a photo."""
     digit = synthetic.draw_digits(30, seed=8)

@@ -31,6 +31,8 @@ from pipeline.tuning import trial as trial_module
 from pipeline.tuning.search_space import Settings
 from pipeline.tuning.trial import train
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--max-conv-layers", "1", "--max-linear-layers", "2", "--max-epochs", "10", "--max-dropout", "0.1"]
 PICTURES = {"dimensions.png", "coordinates.png", "importances.png", "progress.png", "times.png"}
 
@@ -111,7 +113,6 @@ def test_results_are_those_of_separate_runs(finished, monkeypatch):
     assert f"{table.valid_acc.iloc[0]:.1f}" in said
 
 
-@pytest.mark.slow
 def test_a_lost_network_fails_by_name_and_the_search_goes_on(tmp_path):
     """Half of the learning rates are 1e30."""
     arguments = [*SMALL, "--max-epochs", "5", "--trials", "5", "--workers", "1", "--output-dir", str(tmp_path)]
@@ -124,7 +125,6 @@ def test_a_lost_network_fails_by_name_and_the_search_goes_on(tmp_path):
     assert set(map(int, failed)).isdisjoint(table.index) and (table.learning_rate == 0.001).all()
 
 
-@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_a_stopped_search_goes_on(finished, tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     command = [*SMALL, "--trials", "6", "--workers", "1", "--output-dir", str(tmp_path)]
@@ -185,7 +185,6 @@ def postgres(tmp_path):
     shutil.rmtree(home)
 
 
-@pytest.mark.slow
 def test_two_machines_on_postgresql_one_dies_and_the_server_too(finished, tmp_path, postgres):
     """Two searches with nothing in common but the database; one is killed; then the server stops for a while."""
     url, down, up = postgres

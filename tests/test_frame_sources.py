@@ -152,6 +152,7 @@ def test_a_camera_that_stays_away_ends_it_in_one_line(plug, monkeypatch):
     source.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "machine, line",
     [

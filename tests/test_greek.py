@@ -99,6 +99,7 @@ def test_writes_everything_the_docstring_promises(script, here, real, tmp_path):
     assert len(lines) == 2 and all("synthetic" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_the_network_from_scratch_is_compared_with_the_transferred_one(here, real, tmp_path):
     transferred = tmp_path / "transfer" / "model.pt"
     flags = ["--output-dir", str(tmp_path / "scratch"), "--transferred", str(transferred)]
@@ -178,6 +179,7 @@ def test_a_new_class_is_one_folder(script, here, real, tmp_path):
     assert (answers[answers.label == "house"].prediction == "house").all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_all_letters_need_no_real_ones(script, here, tmp_path):
     code, out, _ = here(script, "--letters", "all", "--epochs", "1", "--output-dir", str(tmp_path))

@@ -95,12 +95,14 @@ def test_a_sheet_has_a_row_for_each_character_with_its_box(tmp_path):
         assert np.abs(row - box).max() <= 4
 
 
+@pytest.mark.slow
 def test_more_samples_than_fit_on_a_figure(folder):
     samples, _ = read_folder(folder / "photos" / "3", models.DIGITS)
     table = handwriting.evaluate_handwriting(Sayer([3] * 500, [0.99] * 500), samples * 250, [], folder)
     assert len(table) == 500
 
 
+@pytest.mark.slow
 def test_the_script_answers_what_it_is_given(folder):
     small = ["--dataset", "synthetic", "--epochs", "1", "--threads", "1", "--outliers", "100"]
     output = folder / "out"
@@ -110,6 +112,7 @@ def test_the_script_answers_what_it_is_given(folder):
     assert json.loads((output / "config.json").read_text())["handwritten"] == str(folder / "photos")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nothing here", "photos/bad.png", "empty"])
 def test_nothing_to_read_is_said_before_any_training(name, folder):
     (folder / "empty").mkdir()

@@ -31,6 +31,8 @@ from pipeline.live.session import Session
 from pipeline.training import loop
 from pipeline.training.loop import Recipe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
@@ -244,7 +246,6 @@ def test_the_figures_of_speed(config):
     assert (before[:44] != after[:44]).any()
 
 
-@pytest.mark.slow
 def test_ctrl_c_leaves_the_table_whole(reader, pages, tmp_path):
     (tmp_path / "many").mkdir()
     for i in range(100):

@@ -48,6 +48,7 @@ def test_letters_like_digits_are_left_out():
     assert "omicron" not in names and "7" not in names and len(names) > 40
 
 
+@pytest.mark.slow
 def test_a_network_learns_to_be_sure_of_nothing_there(digits, split):
     """Trained with scribbles, it is less sure of letters, which it has never seen, and as sure of digits."""
     train = datasets.Split(split.images[:1600], split.labels[:1600])

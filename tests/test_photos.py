@@ -169,6 +169,7 @@ def drawn_by_pen(digit: str, seed: int, width: float, side: int = 1000, ink: int
     return page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 8, 14, 25, 45, 80, 120])
 def test_any_pen_from_a_hairline_to_a_marker_gives_the_same_image(width):
     """From 1 pixel in 1,000 to a seventh of the character."""
@@ -388,6 +389,7 @@ def test_labels(tmp_path):
 SHEET = Conditions(size=(1000, 750), pen="black ballpoint", fill=0.85, noise=2, blur=0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{}, {"pattern": "ruled"}, {"pattern": "squared"}, {"pattern": "dotted"}, {"turn": -6}, {"light": "shadow"},

@@ -107,6 +107,7 @@ def test_a_family_shares_one_run_whichever_comes_first(data, tmp_path, monkeypat
     assert file.stat().st_size < 10_000, "the state goes once nothing will go on from it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["seed", "data", "batch_norm", "dropout_rate", "damaged"])
 def test_others_do_not_get_a_family_s_rows(data, tmp_path, change):
     settings = Settings(max_epochs=5)

@@ -249,6 +249,7 @@ def test_a_read_only_database(url, tmp_path):
         Study(read_only, "s", SMALL, 4)
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_waited_for(url, tmp_path, capsys, monkeypatch):
     open_study = Study(url, "s", SMALL, 3)
     path = next(tmp_path.glob("*.db"))

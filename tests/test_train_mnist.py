@@ -21,6 +21,8 @@ import train_mnist
 from pipeline import checkpoints, cli, files
 from pipeline.datasets import datasets
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--dataset", "synthetic", "--epochs", "3", "--threads", "1", "--outliers", "300"]
 WRITTEN = {
     "first_digits.png", "network.png", "losses.png", "accuracies.png", "predictions.png", "confusion.png",
@@ -103,7 +105,6 @@ def test_the_first_nine_are_printed_as_the_saved_network_sees_them(finished):
     assert checkpoints.load(folder / "model.pt", models.MnistNet, "train_mnist.py").class_names == list("0123456789")
 
 
-@pytest.mark.slow
 def test_skip_training_answers_alike_and_leaves_the_weights(finished):
     folder, first = finished
     before = digests(folder)
@@ -114,7 +115,6 @@ def test_skip_training_answers_alike_and_leaves_the_weights(finished):
     assert all(before[name] == after[name] for name in ("model.pt", "metrics.json", "history.csv", "checkpoint.pt"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(finished, tmp_path, how):
     with subprocess.Popen(
@@ -170,7 +170,6 @@ def test_bad_weights_and_checkpoints(how, name, flag, tmp_path, monkeypatch, her
     assert digests(tmp_path)[name] == before and not (tmp_path / "pwned").exists()
 
 
-@pytest.mark.slow
 def test_a_disk_that_is_full_leaves_what_was_there(tmp_path):
     """No file may grow over 60 kB here, so that the checkpoint cannot be written."""
     (tmp_path / "model.pt").write_text("before")

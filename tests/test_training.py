@@ -98,6 +98,7 @@ def test_it_learns_in_either_precision(split, precision):
     assert metrics.evaluate(last.model, split)[1] > 85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
     [Recipe(epochs=3), MODERN, dataclasses.replace(MODERN, norm="all")],

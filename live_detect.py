@@ -3,7 +3,7 @@
     python live_detect.py                          the first camera, digits; g changes to Greek letters
     python live_detect.py --list-cameras           list the cameras
     python live_detect.py --source 1 --mirror      another camera, mirrored
-    python live_detect.py --source film.mp4        a video; a folder of images or a stream address works too
+    python live_detect.py --source film.mp4        a video; a folder of images or an address works too
     python live_detect.py --source film.mp4 --headless     no window: write the predictions to live.csv
     python live_detect.py --record me.mp4          record what the window shows
 
@@ -46,7 +46,7 @@ STILL_FRAME_SECONDS = 1 / 30  # between two repetitions of the last frame
 
 @dataclass(frozen=True)
 class Config:
-    source: str = option("0", "camera number, video, folder of images, or stream address")
+    source: str = option("0", "camera number, video, folder of images, or address of a stream or video")
     mode: str = option("digits", "initial mode", choices=("digits", "greek"))
     list_cameras: bool = option(False, "list the cameras and exit")
     mirror: bool = option(False, "mirror the display; characters are read unmirrored")
@@ -118,6 +118,7 @@ def process_frames(
 ) -> None:
     """Run until a key or the closed window ends it; without a window until the end of the source."""
     begin = due = time.monotonic()
+    last_time = 0.0
     while not session.controls.quit:
         new = None if session.controls.frozen else source.read()
         if new:
@@ -126,7 +127,7 @@ def process_frames(
             now = time.monotonic()
             frame = dataclasses.replace(frame, time=frame.time + STILL_FRAME_SECONDS, arrived=now)  # the last one again
             if not (source.is_live or session.controls.frozen):
-                session.controls.idle_message = "end of the source; q quits"
+                session.controls.idle_message = "end of the source; Esc quits"
         else:
             return
         shown, reading = session.step(frame, source.problem)
@@ -136,7 +137,9 @@ def process_frames(
             record.add(shown, time.monotonic() - begin if window else frame.time)
         if window:
             now = time.monotonic()
-            due = now if source.is_live and new else max(now, due + 1 / source.rate)
+            # a frame is shown as long after the last one as it was filmed; after a pause, one frame later
+            elapsed = frame.time - last_time if frame.time > last_time else 1 / source.rate
+            due, last_time = now if source.is_live and new else max(now, due + elapsed), frame.time
             key = window.show(shown, due - now)
             session.controls.press(key, session.crop if reading.box[2] else None, time.monotonic())
             if not window.is_open:

@@ -34,7 +34,7 @@ from pipeline.datasets.handwriting_folder import read_folder
 from pipeline.evaluation.handwriting import UNCLEAR
 from pipeline.live import overlay
 from pipeline.live.controls import Controls
-from pipeline.live.frame_sources import CAMERA_FPS, CAMERA_HEIGHT_PX, CAMERA_WIDTH_PX
+from pipeline.live.frames import CAMERA_FPS, CAMERA_HEIGHT_PX, CAMERA_WIDTH_PX
 from pipeline.live.session import Session
 from pipeline.preprocessing.image_files import read_image
 

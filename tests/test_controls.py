@@ -108,8 +108,10 @@ def test_no_key_and_keys_without_meaning_change_nothing(make, tmp_path):
     state = make()
     before = dict(vars(state))
     state.press(-1, CROP, 0.0)
-    type_in(state, "x3\r\t")
     assert vars(state) == before and files(tmp_path) == []
+    assert "no command on this key; h: all keys" in type_in(state, "x3\r\t;ж")
+    messages = {name: value for name, value in before.items() if "message" in name}
+    assert vars(state) | messages == before and files(tmp_path) == []
 
 
 def test_s_saves_at_once_and_a_digit_files_it(make, tmp_path):

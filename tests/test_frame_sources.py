@@ -1,9 +1,14 @@
+import functools
+import http.server
+import socketserver
+import threading
+
 import cv2
 import numpy as np
 import pytest
 
 from pipeline.errors import Failure
-from pipeline.live import frame_sources
+from pipeline.live import frame_sources, frames
 
 GRAY = np.full((720, 1280, 3), 120, np.uint8)
 
@@ -68,7 +73,7 @@ def film(tmp_path):
     return path
 
 
-def frames(source) -> list[frame_sources.Frame]:
+def all_frames(source) -> list[frames.Frame]:
     shown = []
     while frame := source.read():
         shown.append(frame)
@@ -77,9 +82,81 @@ def frames(source) -> list[frame_sources.Frame]:
 
 
 def test_a_video_gives_every_frame_with_its_time(film):
-    shown = frames(frame_sources.frame_source(str(film)))
+    shown = all_frames(frame_sources.frame_source(str(film)))
     assert [frame.number for frame in shown] == list(range(10))
     assert shown[5].time == pytest.approx(5 / 25) and shown[5].image.mean() == pytest.approx(100, abs=3)
+
+
+class FakeFilm:
+    """A capture with a time in milliseconds for each frame, and frames that cannot be decoded."""
+
+    def __init__(self, milliseconds, damaged=(), claimed=None):
+        self.frames = list(milliseconds)
+        self.damaged, self.claimed, self.position, self.now = set(damaged), claimed or len(self.frames), -1, 0.0
+
+    def get(self, what):
+        return {cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_POS_MSEC: self.now, cv2.CAP_PROP_FRAME_COUNT: self.claimed}[what]
+
+    def read(self):
+        self.position += 1
+        if self.position >= len(self.frames) or self.position in self.damaged:
+            self.now = 0.0
+            return False, None
+        self.now = self.frames[self.position]
+        return True, np.full((480, 640, 3), self.position, np.uint8)
+
+    def release(self):
+        pass
+
+
+def test_a_film_of_varying_rate_has_its_own_times(film, monkeypatch):
+    own = [100.0, 133.0, 166.0, 366.0, 1366.0]
+    monkeypatch.setattr(frame_sources, "capture", lambda path: FakeFilm(own))
+    shown = all_frames(frame_sources.frame_source(str(film)))
+    assert [frame.time for frame in shown] == pytest.approx([0, 0.033, 0.066, 0.266, 1.266])
+
+
+def test_a_film_without_times_has_those_of_its_rate(film, monkeypatch):
+    monkeypatch.setattr(frame_sources, "capture", lambda path: FakeFilm([0.0] * 4))
+    assert [frame.time for frame in all_frames(frame_sources.frame_source(str(film)))] == pytest.approx(
+        [0, 1 / 30, 2 / 30, 3 / 30]
+    )
+
+
+@pytest.mark.parametrize(
+    "damaged, claimed, line",
+    [
+        ({3, 4, 5}, 10, "is damaged: 7 frames are read, 3 cannot be decoded"),
+        ({0, 7}, 10, "is damaged: 8 frames are read, 2 cannot be decoded"),
+        ((), 20, "is damaged: 10 frames are read, 10 cannot be decoded"),  # cut off
+        ((), 11, ""),  # what a container claims is often rounded
+        ((), -9223372036854775808, ""),
+    ],
+)
+def test_a_damaged_film_goes_on_after_the_damage(film, monkeypatch, capsys, damaged, claimed, line):
+    own = [1000 / 30 * i for i in range(10)]
+    monkeypatch.setattr(frame_sources, "capture", lambda path: FakeFilm(own, damaged, claimed))
+    shown = all_frames(frame_sources.frame_source(str(film)))
+    assert [int(frame.image[0, 0, 0]) for frame in shown] == [i for i in range(10) if i not in damaged]
+    assert [frame.number for frame in shown] == list(range(len(shown)))
+    printed = capsys.readouterr().out
+    assert line in printed and bool(line) == bool(printed)
+
+
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_a_film_at_an_address_ends(film, scheme):
+    handler = functools.partial(QuietHandler, directory=film.parent)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/{film.name}" if scheme == "http" else film.as_uri()
+        source = frame_sources.frame_source(address)
+        assert not source.is_live and len(all_frames(source)) == 10
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
 
 
 def test_a_folder_shows_each_picture_for_a_second_and_passes_over_what_is_none(tmp_path, capsys):
@@ -87,7 +164,7 @@ def test_a_folder_shows_each_picture_for_a_second_and_passes_over_what_is_none(t
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / name), np.full((300, 200, 3), gray, np.uint8))
     (tmp_path / "aa.png").write_text("no picture")
-    shown = frames(frame_sources.frame_source(str(tmp_path)))
+    shown = all_frames(frame_sources.frame_source(str(tmp_path)))
     assert len(shown) == 60 and [frame.number for frame in shown[::30]] == [0, 2]
     assert [int(frame.image.mean()) for frame in shown[::30]] == [100, 200]
     assert shown[-1].time == pytest.approx(59 / 30) and shown[0].image.shape == (720, 1280, 3)
@@ -97,17 +174,17 @@ def test_a_folder_shows_each_picture_for_a_second_and_passes_over_what_is_none(t
 def test_a_small_picture_fills_the_box_and_a_wide_one_is_a_frame():
     small = np.zeros((100, 100, 3), np.uint8)
     small[40:60, 40:60] = 255
-    frame = frame_sources.as_frame(small)
+    frame = frames.as_frame(small)
     assert frame.shape == (720, 1280, 3)
     rows, columns, _ = np.nonzero(frame > 128)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (324, 395, 604, 675)
-    assert frame_sources.as_frame(np.zeros((960, 1280), np.uint8)).shape == (960, 1280, 3)
-    assert frame_sources.as_frame(np.zeros((3000, 4000, 3), np.uint8)).shape == (720, 960, 3)
+    assert frames.as_frame(np.zeros((960, 1280), np.uint8)).shape == (960, 1280, 3)
+    assert frames.as_frame(np.zeros((3000, 4000, 3), np.uint8)).shape == (720, 960, 3)
 
 
 @pytest.mark.parametrize("shape, expected", [((240, 320), (720, 960)), ((2160, 3840), (720, 1280)), ((480, 640), None)])
 def test_frames_too_small_or_too_large_to_draw_on_are_scaled(shape, expected):
-    assert frame_sources.scale_frame(np.zeros((*shape, 3), np.uint8)).shape[:2] == (expected or shape)
+    assert frames.scale_frame(np.zeros((*shape, 3), np.uint8)).shape[:2] == (expected or shape)
 
 
 def test_a_camera_is_asked_for_its_best_and_gives_its_latest(plug):
@@ -244,4 +321,4 @@ def test_a_folder_of_pictures_that_cannot_be_read(tmp_path):
 
 def test_black_frames():
     noise = np.random.default_rng(1).integers(0, 9, (720, 1280, 3), dtype=np.uint8)
-    assert frame_sources.is_black(noise) and not frame_sources.is_black(noise + 60)
+    assert frames.is_black(noise) and not frames.is_black(noise + 60)

@@ -23,7 +23,7 @@ from pipeline import checkpoints
 from pipeline.datasets import synthetic
 from pipeline.datasets.datasets import Split, normalize
 from pipeline.errors import Failure, WrongUsage
-from pipeline.live import frame_sources, overlay, window
+from pipeline.live import frame_sources, frames, overlay, window
 from pipeline.live.controls import Controls
 from pipeline.live.reader import Reading
 from pipeline.live.recording import record
@@ -136,7 +136,7 @@ def test_a_small_picture_is_shown_larger_so_that_panels_leave_the_box_free(confi
         digit, _ = photograph([["3"]], 1, Conditions(size=(160, 160), fill=0.6))
         picture[160:320, 240:400] = digit
     for i in range(20):
-        drawn, reading = live.step(frame_sources.Frame(picture, i, i / 30))
+        drawn, reading = live.step(frames.Frame(picture, i, i / 30))
     assert drawn.shape[:2] == shown and live.crop.shape[0] == max(1, round(0.5 * size[1]))
     if size == (640, 480):
         assert reading.label == "3"
@@ -177,10 +177,34 @@ def test_weights_of_another_network(flag, config, tmp_path):
 def test_keys_that_are_no_characters_do_nothing():
     """The last byte of an arrow to the left is that of Q; what stands above the last two is of Shift and the like."""
     for key, character in (
-        (-1, -1), (ord("q"), ord("q")), (27, 27), (0xFF51, -1), (0xFF53, -1), (0x250000, -1), (63234, -1), (945, -1),
-        (0x100071, ord("q")), (0xFF08, 8), (0xFF0D, 13), (0x10FF1B, 27),
+        (-1, -1), (ord("q"), ord("q")), (27, 27), (0xFF51, -1), (0xFF53, -1), (0x250000, -1), (63234, -1),
+        (945, ord("a")), (0x100071, ord("q")), (0xFF08, 8), (0xFF0D, 13), (0x10FF1B, 27),
     ):  # fmt: skip
         assert window.key_character(key) == character, hex(key)
+
+
+def test_letters_of_other_layouts_are_those_of_their_keys():
+    """X11's keysyms of the keys of h and m; with Unicode's flag where X11 has none of its own."""
+    for layout, h, m in (("gr", 0x7E7, 0x7EC), ("ru", 0x6D2, 0x6D8), ("il", 0xCE9, 0xCF6), ("ara", 0x5C7, 0x5C9)):
+        assert (window.key_character(h), window.key_character(m)) == (ord("h"), ord("m")), layout
+    assert window.key_character(0x1000000 | ord("η")) == ord("h")
+    assert window.key_character(0x1000E01) == 0xE01  # Thai, which has no entry: `Controls` says so
+
+
+def test_the_window_is_no_larger_than_the_screen(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(window, "screen_size", lambda: (1366, 768))
+    monkeypatch.setattr(window.cv2, "resizeWindow", lambda title, *size: sizes.append(size))
+    monkeypatch.setattr(window.cv2, "imshow", lambda *arguments: None)
+    monkeypatch.setattr(window.cv2, "waitKeyEx", lambda milliseconds: -1)
+    for shape in ((960, 1280, 3), (720, 1280, 3), (480, 640, 3), (1280, 720, 3)):
+        shown = window.Window.__new__(window.Window)
+        shown._sized = False
+        assert shown.show(np.zeros(shape, np.uint8), 0) == -1
+        width, height = sizes[-1]
+        assert width <= 0.95 * 1366 + 1 and height <= 0.85 * 768 + 1
+        assert width / height == pytest.approx(shape[1] / shape[0], rel=0.01)
+    assert sizes[2] == (640, 480)
 
 
 def test_without_a_screen(reader, pages):
@@ -229,8 +253,8 @@ def test_black_frames_are_named_once_and_their_end_too(config, capsys):
     settings = config()
     live = Session(Controls(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
     for i in range(60):
-        live.step(frame_sources.Frame(np.zeros_like(GRAY), i, i / 30))
-    live.step(frame_sources.Frame(GRAY, 60, 2.0))
+        live.step(frames.Frame(np.zeros_like(GRAY), i, i / 30))
+    live.step(frames.Frame(GRAY, 60, 2.0))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("the image is black: is the lens covered") and "again" in lines[1]
 
@@ -239,9 +263,9 @@ def test_the_figures_of_speed(config):
     settings = config()
     live = Session(Controls(live_detect.find_networks(settings), "digits", settings.output_dir, settings.handwritten))
     live.controls.press(ord("f"), GRAY, 0.0)
-    before = live.step(frame_sources.Frame(GRAY, 0, 0.0))[0]
+    before = live.step(frames.Frame(GRAY, 0, 0.0))[0]
     for i in range(1, 40):
-        after = live.step(frame_sources.Frame(GRAY, i, i / 30))[0]
+        after = live.step(frames.Frame(GRAY, i, i / 30))[0]
     assert re.fullmatch(r"\d+ frames/s   \d+ ms latency   \d+\.\d ms processing", live._rate)
     assert (before[:44] != after[:44]).any()
 

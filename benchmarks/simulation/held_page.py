@@ -8,7 +8,7 @@ import numpy as np
 
 import pipeline.preprocessing.photo as photo_reading
 from benchmarks.simulation import photographs, surroundings
-from pipeline.live.frame_sources import CAMERA_FPS, CAMERA_HEIGHT_PX, CAMERA_WIDTH_PX, Frame
+from pipeline.live.frames import CAMERA_FPS, CAMERA_HEIGHT_PX, CAMERA_WIDTH_PX, Frame
 
 STAGE_PX = 480  # pixels: the part of the frame, around the box, in which things happen
 BOX_PX = 360  # pixels

@@ -78,7 +78,7 @@ class Controls:
         """Handle a key.
 
         Args:
-            key: the code of its character, or -1 for no key.
+            key: as `window.key_character` returns it; -1 for no key.
             crop: what is in the box, or None if no ink is in it.
             now: time in seconds.
         """
@@ -109,6 +109,8 @@ class Controls:
             self.show_rate = not self.show_rate
         elif character == "s":
             self._save(crop, now)
+        else:
+            self.show_message("no command on this key; h: all keys   Esc: quit", now)
 
     def show_message(self, message: str, now: float) -> None:
         """Show a message for MESSAGE_SECONDS seconds."""

@@ -1,15 +1,16 @@
-"""Read frames from a camera, a video, a folder of images or a stream address.
+"""Read frames from a camera, a video, a folder of images or an address.
 
-A video or a folder gives every frame, then ends. A camera gives only its latest frame; if it stops sending frames, it
-is reopened for RECONNECT_SECONDS seconds.
+A video or a folder gives every frame, then ends; so does a video at an address. A camera or a stream gives only its
+latest frame; if it stops sending frames, it is reopened for RECONNECT_SECONDS seconds.
 """
 
 import os
 import platform
 import threading
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Generator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ import numpy as np
 
 from pipeline.errors import Failure
 from pipeline.live.camera_diagnosis import camera_name, no_camera
+from pipeline.live.frames import CAMERA_FPS, CAMERA_HEIGHT_PX, CAMERA_WIDTH_PX, Frame, as_frame, scale_frame
 from pipeline.preprocessing.image_files import IMAGE_SUFFIXES, list_images, read_image
 from pipeline.preprocessing.photo import as_uint8
 
@@ -25,8 +27,6 @@ from pipeline.preprocessing.photo import as_uint8
 os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # no messages of FFmpeg: errors are reported by Failure
 
-CAMERA_WIDTH_PX, CAMERA_HEIGHT_PX, CAMERA_FPS = 1280, 720, 30  # requested; a camera may send others
-MIN_FRAME_HEIGHT_PX, MAX_FRAME_HEIGHT_PX = 480, 1080  # frames of other heights are scaled to CAMERA_HEIGHT_PX
 IMAGE_SECONDS = 1.0  # for which each image of a folder is shown
 BACKENDS = {
     "Windows": (cv2.CAP_DSHOW, cv2.CAP_MSMF),
@@ -37,33 +37,37 @@ MAX_CAMERAS = 10  # list_cameras tries the numbers below this
 FRAME_TIMEOUT_SECONDS = 1.0  # without a frame, after which the camera is reported as disconnected
 RECONNECT_SECONDS = 20.0  # without a frame, after which the program ends
 RETRY_SECONDS = 0.5  # between two attempts to reopen a camera
-MAX_BLACK_LEVEL = 8  # of 255: a frame with a lower mean is black
-
-
-@dataclass
-class Frame:
-    image: np.ndarray  # (H, W, 3) uint8, BGR
-    number: int  # from 0; the same for all frames that show one image of a folder
-    time: float  # seconds since the first frame
-    arrived: float = field(default_factory=time.monotonic)  # type: ignore[attr-defined]
-    name: str = ""  # file name, if the source is a folder of images
+MAX_FAILED_READS = 300  # successive frames of a video that cannot be decoded, after which it has ended
+MAX_UNCERTAIN_FRAMES = 2  # by which the number of frames that a container states may be wrong
 
 
 def frame_source(source: str) -> "Camera | Video | Folder":
-    """Open a source: a camera number, a stream address, a folder, an image or a video.
+    """Open a source: a camera number, the address of a stream or of a video, a folder, an image or a video.
 
     Raises:
         Failure: the source gives no frame; the message says what to do.
     """
     if source.isdigit():
         return Camera(int(source))
-    if "://" in source:
-        return Camera(source)
-    path = Path(source)
+    address = urllib.parse.urlsplit(source) if "://" in source else None
+    if address and address.scheme != "file":
+        return Video(source) if _is_video_address(source) else Camera(source)
+    path = Path(urllib.request.url2pathname(address.path) if address else source)
     if not source or not (path.is_file() or path.is_dir()):
         reason = f"'{source}' is not a file or a folder" if path.exists() else f"{source} does not exist"
         raise Failure(f"{reason}: give --source a camera number, a video, a folder or a stream address")
-    return Folder(path) if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else Video(path)
+    return Folder(path) if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else Video(str(path))
+
+
+def _is_video_address(address: str) -> bool:
+    """Return whether an address is that of a complete video, which has a length, and not of a stream."""
+    if not address.startswith(("http://", "https://", "ftp://")):
+        return False
+    try:
+        with urllib.request.urlopen(address, timeout=10) as response:
+            return "Content-Length" in response.headers
+    except (OSError, ValueError):  # opening it as a stream reports the error
+        return False
 
 
 def capture(source: int | str, backend: int = cv2.CAP_ANY) -> cv2.VideoCapture:
@@ -72,29 +76,47 @@ def capture(source: int | str, backend: int = cv2.CAP_ANY) -> cv2.VideoCapture:
 
 
 class Video:
-    """All frames of a video file, in order."""
+    """All frames of a video that can be decoded, in order, with the video's own times."""
 
     is_live = False
     problem = ""
 
-    def __init__(self, path: Path):
-        self._capture = capture(str(path))
-        self._number = 0
-        ok, self._next = self._capture.read()
-        if not ok:
-            raise Failure(f"{path} is not a readable video: give another format such as MP4, or a folder of images")
+    def __init__(self, path: str):
+        self._capture = capture(path)
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 1 <= rate <= 240 else CAMERA_FPS
+        self._path = path
+        self._number = self._failed = 0
+        self._time, self._start = -1 / self.rate, 0.0  # of the last frame; of the first one in the video's clock
+        self._next = self._decode()
+        if self._next is None:
+            raise Failure(f"{path} is not a readable video: give another format such as MP4, or a folder of images")
 
     def read(self) -> Frame | None:
-        """Return the next frame, or None at the end."""
-        if self._next is None:
-            return None
-        frame = Frame(scale_frame(self._next), self._number, self._number / self.rate)
-        self._number += 1
-        ok, image = self._capture.read()
-        self._next = image if ok else None
+        """Return the next frame, or None at the end. At the end, print how many frames could not be decoded."""
+        frame, self._next = self._next, self._decode() if self._next else None
+        if frame and not self._next:
+            lost = max(self._failed, round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)) - self._number)
+            if lost > (0 if self._failed else MAX_UNCERTAIN_FRAMES):
+                print(f"{self._path} is damaged: {self._number} frames are read, {lost} cannot be decoded")
         return frame
+
+    def _decode(self) -> Frame | None:
+        """Decode the next frame that is not damaged."""
+        for failed in range(MAX_FAILED_READS):
+            ok, image = self._capture.read()
+            if not ok:
+                continue
+            self._failed += failed
+            seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if self._number == 0:
+                self._start = seconds
+            seconds -= self._start
+            # some containers and backends have no times
+            self._time = seconds if seconds > self._time else self._time + 1 / self.rate
+            self._number += 1
+            return Frame(scale_frame(image), self._number - 1, self._time)
+        return None
 
     def close(self) -> None:
         self._capture.release()
@@ -256,40 +278,3 @@ def list_cameras() -> list[str]:
     if not lines:
         raise no_camera(0)
     return lines
-
-
-def scale_frame(image: np.ndarray) -> np.ndarray:
-    """Convert to BGR, and scale to CAMERA_HEIGHT_PX unless the height is suitable for the overlay."""
-    if image.ndim == 2:
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    height, width = image.shape[:2]
-    if MIN_FRAME_HEIGHT_PX <= height <= MAX_FRAME_HEIGHT_PX:
-        return image
-    return cv2.resize(
-        image, (max(1, round(width * CAMERA_HEIGHT_PX / height)), CAMERA_HEIGHT_PX), interpolation=cv2.INTER_AREA
-    )
-
-
-def as_frame(image: np.ndarray) -> np.ndarray:
-    """Convert an image of any size to a frame.
-
-    An image at least 640 pixels wide, and 1.3 times as wide as high, becomes the whole frame. Any other is scaled to
-    fit the default box and surrounded by its median color.
-    """
-    if image.ndim == 2:
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    height, width = image.shape[:2]
-    if width >= 640 and width >= 1.3 * height:
-        return scale_frame(image)
-    scale = CAMERA_HEIGHT_PX / 2 / max(height, width)  # the default box is half as high as the frame
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    vertical, horizontal = CAMERA_HEIGHT_PX - size[1], CAMERA_WIDTH_PX - size[0]
-    borders = vertical // 2, vertical - vertical // 2, horizontal // 2, horizontal - horizontal // 2
-    color = np.median(image.reshape(-1, 3), axis=0).tolist()
-    return cv2.copyMakeBorder(image, *borders, cv2.BORDER_CONSTANT, value=color)
-
-
-def is_black(image: np.ndarray) -> bool:
-    """Return whether a frame is black, as with a covered lens or without permission."""
-    return image[::8, ::8].mean() < MAX_BLACK_LEVEL

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from pipeline import files
-from pipeline.live import frame_sources, overlay
+from pipeline.live import frame_sources, frames, overlay
 from pipeline.live.controls import Controls
-from pipeline.live.frame_sources import Frame
+from pipeline.live.frames import Frame
 from pipeline.live.reader import Reading, SmoothedReader
 
 FPS_WINDOW_FRAMES = 30  # over which the frame rate is averaged
@@ -81,7 +81,7 @@ class Session:
 
     def _check_brightness(self, frame: Frame) -> str:
         """Return a message if the frames have been black for FRAME_TIMEOUT_SECONDS seconds."""
-        if not frame_sources.is_black(frame.image):
+        if not frames.is_black(frame.image):
             self._black_since = None
         elif self._black_since is None:
             self._black_since = frame.time  # not reported yet: the first frames of many cameras are black

@@ -125,7 +125,10 @@ def main(folder: str = "", *weights: str) -> None:
     ]
     photos, labels = drawn()
     drawn_samples = [one_character(Path(), None, Photo(photo)) for photo in photos]
-    drawn_tutorial = [replace(sample, picture=tutorial_way(sample.photo), others=[]) for sample in drawn_samples]
+    drawn_tutorial = [
+        replace(sample, picture=tutorial_way(photo), others=[])
+        for sample, photo in zip(drawn_samples, photos, strict=True)
+    ]
     rows = []
     for path in weights:
         model = checkpoints.load(Path(path), models.MnistNet, "train_mnist.py")

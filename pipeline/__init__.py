@@ -1,9 +1,10 @@
-"""What the scripts import. A script imports the package before all else, for the sake of Ctrl-C.
+"""The package behind the scripts, which import it first, for Ctrl-C and for the encoding of their output.
 
-While the libraries still load, some seconds, Ctrl-C ends in one line instead of a traceback; from `cli.launch` on, that
-answers.
+While the libraries load, for some seconds, Ctrl-C then ends in one line instead of a traceback; later `cli.launch`
+handles it. A terminal or a pipe whose encoding lacks a character, such as Windows' cp1252, prints `?` instead.
 """
 
+import io
 import os
 import shlex
 import sys
@@ -11,7 +12,7 @@ from types import TracebackType
 
 
 def _report_interrupt(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
-    """What Python calls for an exception that nobody caught."""
+    """Handle an exception that nobody caught, as sys.excepthook."""
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, value, trace)
         return
@@ -20,3 +21,6 @@ def _report_interrupt(kind: type[BaseException], value: BaseException, trace: Tr
 
 
 sys.excepthook = _report_interrupt
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, io.TextIOWrapper):
+        _stream.reconfigure(errors="replace")

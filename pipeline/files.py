@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: JSON, CSV, and whatever `atomic_write` is used for."""
+"""Write files atomically: JSON, CSV, and any other with `atomic_write`."""
 
 import contextlib
 import dataclasses
@@ -16,9 +16,9 @@ PARTIAL_PREFIX = ".partial-"  # begins the name of a file that is still being wr
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Write to the path this gives; the file then takes its real name at once, or, after an error, never.
+    """Give a temporary path to write to; rename it to `path` at the end, or delete it after an error.
 
-    with writing(Path("outputs/metrics.json")) as file:
+    with atomic_write(Path("outputs/metrics.json")) as file:
         file.write_text("{}")
     """
     handle, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, suffix=path.suffix, dir=path.parent)
@@ -43,6 +43,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table, with its index where that has a name."""
+    """Write a table, with its index if that has a name."""
     with atomic_write(path) as file:
-        table.to_csv(file, index=table.index.name is not None)
+        table.to_csv(file, index=table.index.name is not None, encoding="utf-8")
+
+
+def printable(name: str) -> str:
+    """Replace what cannot be written as UTF-8, such as the bytes of a file name in Latin-1, by an escape."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,17 +1,22 @@
-"""Figures from data. Only `save` writes image files, only `show` opens windows."""
+"""Draw figures. Only `save` writes image files, only `show` opens windows."""
 
 import copy
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import matplotlib
+import matplotlib.font_manager
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 from torch.fx import symbolic_trace
@@ -20,7 +25,10 @@ from torch.fx.passes.shape_prop import ShapeProp
 from pipeline.files import atomic_write
 
 TRAIN_COLOR, VALID_COLOR, TEST_COLOR = "tab:blue", "tab:green", "tab:red"
-DPI = 130  # a 10 inch figure is 1300 pixels wide: sharp at README size, some 100 kB
+DPI = 130  # a figure of 10 inches is 1300 pixels wide, sharp in the documentation, at 100 kB
+# matplotlib's own font, then those with other scripts that systems bring along
+FONTS = "DejaVu Sans", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic", "Microsoft YaHei", "Arial Unicode MS"
+matplotlib.rcParams["text.parse_math"] = False  # a class may be named $
 
 
 def select_backend(show: bool) -> None:
@@ -30,11 +38,40 @@ def select_backend(show: bool) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the picture, whole or not at all."""
+    """Write the figure atomically; characters that no font has become their code points, such as U+6F22."""
+    for text in figure.findobj(Text):
+        if (string := displayable(text.get_text())) != text.get_text():
+            text.set_text(string)
     with atomic_write(path) as file:
         figure.savefig(file, dpi=DPI, bbox_inches="tight")
     if not _has_windows():
         plt.close(figure)  # or pyplot would hold them all
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    """Choose the installed fonts among FONTS for all figures; return the code points that they can draw."""
+    manager = matplotlib.font_manager
+    installed = [name for name in FONTS if name in manager.get_font_names()]
+    matplotlib.rcParams["font.family"] = installed
+    return frozenset().union(*(FT2Font(manager.findfont(name)).get_charmap() for name in installed))
+
+
+def displayable(string: str) -> str:
+    """Replace the characters that no font of the figures has by their code points; print each string once."""
+    if string.isascii():
+        return string
+    string = unicodedata.normalize("NFC", string)
+    missing = {character for character in string if ord(character) not in _glyphs() and not character.isspace()}
+    if missing:
+        _print_missing("".join(sorted(missing)))
+    return "".join(f"U+{ord(character):04X}" if character in missing else character for character in string)
+
+
+@cache
+def _print_missing(characters: str) -> None:
+    codes = ", ".join(f"{character} as U+{ord(character):04X}" for character in characters)
+    print(f"no installed font has these characters, which figures show by their code points: {codes}")
 
 
 def show() -> None:
@@ -49,8 +86,10 @@ def _has_windows() -> bool:
     return plt.get_backend().lower() != "agg"
 
 
-def image_grid(images: torch.Tensor, captions: Sequence[str], columns: int, title: str) -> Figure:
-    """(N, 1, H, W) pictures in rows, each under its caption; a caption that ends in '!' is red."""
+def image_grid(
+    images: torch.Tensor, captions: Sequence[str], columns: int, title: str, is_wrong: Sequence[bool] = ()
+) -> Figure:
+    """Draw (N, 1, H, W) images in rows, each under its caption, which is red if `is_wrong`."""
     rows = max(1, math.ceil(len(images) / columns))
     figure, axes = plt.subplots(
         rows, columns, figsize=(1.6 * columns, 1.9 * rows + 0.5), squeeze=False, layout="constrained"
@@ -58,14 +97,16 @@ def image_grid(images: torch.Tensor, captions: Sequence[str], columns: int, titl
     figure.suptitle(title)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, image, caption in zip(axes.flat, images, captions, strict=False):
+    for axis, image, caption, wrong in zip(
+        axes.flat, images, captions, is_wrong or [False] * len(captions), strict=False
+    ):
         axis.imshow(image[0].cpu().numpy(), cmap="gray")
-        axis.set_title(caption.rstrip("!"), fontsize=9, color=TEST_COLOR if caption.endswith("!") else "black")
+        axis.set_title(caption, fontsize=9, color=TEST_COLOR if wrong else "black")
     return figure
 
 
 def examples(images: torch.Tensor, labels: torch.Tensor, names: Sequence[str], count: int, title: str) -> Figure:
-    """Some of (N, 1, H, W) pictures, at random, sorted by class; a label of -1 is no class."""
+    """Draw `count` of (N, 1, H, W) images, chosen at random and sorted by class; the label -1 is no class."""
     chosen = torch.randperm(len(images))[:count]
     chosen = chosen[labels[chosen].argsort()]
     captions = [names[label] if label >= 0 else "none" for label in labels[chosen].tolist()]
@@ -75,9 +116,9 @@ def examples(images: torch.Tensor, labels: torch.Tensor, names: Sequence[str], c
 def losses(
     train: tuple[Sequence[float], Sequence[float]], test: tuple[Sequence[float], Sequence[float]], title: str
 ) -> Figure:
-    """Train loss as a line, test loss as dots; each a pair (examples seen, losses)."""
+    """Plot the training loss as a line and the test loss as dots; each is a pair (examples seen, losses)."""
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    axis.plot(*train, color=TRAIN_COLOR, linewidth=1, label="train loss (of one batch, while it learned from it)")
+    axis.plot(*train, color=TRAIN_COLOR, linewidth=1, label="train loss (of one batch, before its step)")
     axis.scatter(*test, color=TEST_COLOR, zorder=3, label="test loss")
     axis.set(title=title, xlabel="training examples seen", ylabel="negative log-likelihood", ylim=(0, None))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -86,18 +127,18 @@ def losses(
     return figure
 
 
-def accuracies(epochs: Sequence[int], percent: Mapping[str, Sequence[float]], kept: int, title: str) -> Figure:
-    """One line per split, by its name, train, valid and test; the epoch whose weights are kept is marked."""
+def accuracies(epochs: Sequence[int], percent: Mapping[str, Sequence[float]], best_epoch: int, title: str) -> Figure:
+    """Plot the accuracy of the splits train, valid and test over the epochs; mark the epoch whose weights are saved."""
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for (split, values), color in zip(percent.items(), (TRAIN_COLOR, VALID_COLOR, TEST_COLOR), strict=True):
         values = list(values)
         axis.plot(
             epochs, values, marker="o", markersize=4, color=color, label=f"{split} ({values[-1]:.2f} % at the end)"
         )
-    axis.axvline(kept, color=VALID_COLOR, alpha=0.6, linestyle=":", label="least validation loss: kept")
+    axis.axvline(best_epoch, color=VALID_COLOR, alpha=0.6, linestyle=":", label="lowest validation loss: saved")
     lowest = min(min(percent["valid"]), min(percent["test"]))
     axis.set(title=title, xlabel="epoch", ylabel="accuracy (%)")
-    axis.set_ylim(lowest - 0.1 * (101 - lowest), 100)  # a first epoch's train accuracy may lie far below
+    axis.set_ylim(lowest - 0.1 * (101 - lowest), 100)  # the first epoch's train accuracy may be far lower
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
     axis.grid(alpha=0.3)
@@ -105,15 +146,17 @@ def accuracies(epochs: Sequence[int], percent: Mapping[str, Sequence[float]], ke
 
 
 def confusion(counts: pd.DataFrame, title: str) -> Figure:
-    """Rows the truth, columns the answer; the shade shows the mistakes only, or the diagonal would drown them."""
-    names = list(counts.columns)
+    """Draw a confusion matrix, rows true, columns predicted; only mistakes are shaded: the diagonal is far larger."""
+    names = [displayable(name) for name in counts.columns]
     figure, axis = plt.subplots(figsize=(1.5 + 0.5 * len(names), 1.2 + 0.5 * len(names)), layout="constrained")
-    right = np.eye(len(names), dtype=bool)
-    mistakes = np.where(right, 0, counts)
-    axis.imshow(mistakes, cmap="Reds", vmax=max(1, 2 * mistakes.max()))  # twice: figures on dark red cannot be read
+    is_correct = np.eye(len(names), dtype=bool)
+    mistakes = np.where(is_correct, 0, counts)
+    axis.imshow(
+        mistakes, cmap="Reds", vmax=max(1, 2 * mistakes.max())
+    )  # twice, since numbers on dark red are illegible
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            weight = "bold" if right[row, column] else "normal"
+            weight = "bold" if is_correct[row, column] else "normal"
             axis.text(column, row, f"{count}", ha="center", va="center", fontsize=8, weight=weight)
     axis.set(title=title, xlabel="predicted", ylabel="true")
     names = [name if len(name) <= 14 else f"{name[:13]}…" for name in names]
@@ -123,9 +166,9 @@ def confusion(counts: pd.DataFrame, title: str) -> Figure:
 
 
 def network_diagram(model: nn.Module, title: str) -> Figure:
-    """The stages from picture to answer, each a block as tall as its picture and as wide as its channels are many.
+    """Draw the layers as blocks, as high as their feature maps and as wide as their number of channels.
 
-    What learns is orange, what is frozen blue.
+    Layers that are trained are orange, frozen ones blue.
     """
     traced = symbolic_trace(copy.deepcopy(model).cpu().eval())
     ShapeProp(traced).propagate(torch.zeros(1, 1, 28, 28))

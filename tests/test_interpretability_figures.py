@@ -102,7 +102,7 @@ def test_bars_are_as_high_as_what_is_lost():
 def test_occlusions_with_wrong_answers_and_without_any():
     maps = {"for 7": RANDOM.normal(size=(28, 28)), "for 2": RANDOM.normal(size=(28, 28))}
     right = [(DIGIT, "7", {"for 7": maps["for 7"]})]
-    figure = figures.occlusions({"right answers": right, "wrong answers": [(DIGIT, "7, is 2!", maps)] * 2}, "x")
+    figure = figures.occlusions({"right answers": right, "wrong answers": [(DIGIT, "7, is 2", maps)] * 2}, "x")
     assert titles(figure).count("for 7") == 3 and titles(figure).count("for 2") == 2
     assert {axis.title.get_color() for axis in figure.axes if axis.get_title() == "7, is 2"} == {plots.TEST_COLOR}
     assert titles(figures.occlusions({"right answers": right, "wrong answers": []}, "x")) == ["7", "for 7"]
@@ -111,7 +111,7 @@ def test_occlusions_with_wrong_answers_and_without_any():
 @pytest.mark.parametrize("count", [0, 1, 10])
 def test_mistakes_are_ringed_where_they_lie(count):
     points, labels = RANDOM.normal(size=(40, 2)), np.arange(40) % 4
-    marked = [(points[i], DIGIT, f"{i}, is 3!") for i in range(count)]
+    marked = [(points[i], DIGIT, f"{i}, is 3") for i in range(count)]
     figure = figures.decision_plane(points, labels, ["a", "b", "c", "d", "unseen"], marked, "x")
     axis = figure.axes[0]
     assert np.array_equal(axis.collections[0].get_offsets(), points)

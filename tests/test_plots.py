@@ -36,9 +36,9 @@ def test_the_diagram_shows_every_stage_with_shape_and_parameters():
 
 
 def test_wrong_answers_are_red():
-    figure = plots.image_grid(torch.rand(3, 1, 28, 28), ["7", "2, is 3!", "1"], columns=2, title="three")
+    figure = plots.image_grid(torch.rand(3, 1, 28, 28), ["7", "2, is 3", "1!"], 2, "three", [False, True, False])
     captions = {axis.get_title(): axis.title.get_color() for axis in figure.axes}
-    assert captions == {"7": "black", "2, is 3": plots.TEST_COLOR, "1": "black", "": captions[""]}
+    assert captions == {"7": "black", "2, is 3": plots.TEST_COLOR, "1!": "black", "": captions[""]}
 
 
 def test_curves_show_the_values_they_are_given():

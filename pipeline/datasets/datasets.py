@@ -1,14 +1,17 @@
-"""The data sets as tensors in memory: downloaded where absent, verified, split into train, valid and test.
+"""Load the data sets as tensors: download missing files, verify them, split into train, valid and test.
 
-The last 10,000 training pictures are the validation split, which picks recipes and epochs; the test split only
-reports. Tensors instead of a DataLoader: MNIST fits into 220 MB, and a batch is then one indexing operation.
+The last 10,000 training images are the validation split, which chooses recipes and epochs; the test split is only
+reported. Tensors instead of a DataLoader: MNIST takes 220 MB, and a batch is then one indexing operation.
 """
 
+import gzip
 import hashlib
 import os
 import socket
 import tempfile
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torchvision import datasets
-from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from pipeline.datasets.synthetic import draw_characters, draw_digits
 from pipeline.errors import Failure, first_line
@@ -35,13 +37,19 @@ FASHION_FILES = {
     "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
     "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
 }
-MAX_FILE_BYTES = 2**26  # bytes; no file of either set has as many
-DOWNLOAD_TIMEOUT_SECONDS = 15  # seconds without an answer
+MAX_FILE_BYTES = 2**26  # more than any file of either set
+DOWNLOAD_TIMEOUT_SECONDS = 15  # without data from the server
+NPZ_ARRAYS = {  # Keras' names of the arrays in mnist.npz
+    "train-images-idx3-ubyte": "x_train",
+    "train-labels-idx1-ubyte": "y_train",
+    "t10k-images-idx3-ubyte": "x_test",
+    "t10k-labels-idx1-ubyte": "y_test",
+}
 
 
 @dataclass
 class Split:
-    """Pictures and their labels."""
+    """Images and their labels."""
 
     images: torch.Tensor  # (N, 1, 28, 28) float32, normalized
     labels: torch.Tensor  # (N,) int64
@@ -55,7 +63,7 @@ class Split:
 
 @dataclass
 class Data:
-    name: str  # what prints, titles and metrics.json call it
+    name: str  # in printed lines, titles and metrics.json
     train: Split
     valid: Split
     test: Split
@@ -65,58 +73,58 @@ class Data:
 
 
 def normalize(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """(N, 28, 28) uint8 -> (N, 1, 28, 28) float32 with MNIST's mean 0 and standard deviation 1."""
+    """Scale (N, 28, 28) uint8 to (N, 1, 28, 28) float32, in which MNIST has mean 0 and standard deviation 1."""
     return torch.as_tensor(pictures).unsqueeze(1).float().mul_(1 / (255 * STD)).sub_(MEAN / STD)
 
 
 def to_uint8(split: Split) -> np.ndarray:
-    """What `normalize` made the split's images of: (N, 28, 28) uint8."""
+    """Invert `normalize`: return the split's images as (N, 28, 28) uint8."""
     return (split.images[:, 0] * STD).add_(MEAN).mul_(255).round_().clamp_(0, 255).byte().cpu().numpy()
 
 
 def extend(split: Split, pictures: np.ndarray, labels: np.ndarray) -> Split:
-    """The split and more examples: (N, 28, 28) uint8, and their labels (N,), -1 for a picture of no class."""
+    """Append images (N, 28, 28) uint8 and their labels (N,) to a split; outliers have the label -1."""
     device = split.labels.device
     images, labels = normalize(pictures).to(device), torch.from_numpy(labels).to(device)
     return Split(torch.cat([split.images, images]), torch.cat([split.labels, labels]))
 
 
 def mnist(data_dir: Path, dataset: str = "auto") -> Data:
-    """The digits.
+    """Load MNIST, or synthetic digits.
 
     Args:
-        data_dir: holds `MNIST/raw` in torchvision's layout, or will.
-        dataset: 'mnist' insists on the real ones, 'synthetic' draws them, 'auto' draws them only where the real
-            ones are absent and cannot be downloaded.
+        data_dir: contains `MNIST/raw` in torchvision's layout, other copies of the files (`_local_copies`), or neither:
+            then the files are downloaded.
+        dataset: 'mnist', 'synthetic', or 'auto': synthetic digits only if MNIST cannot be downloaded.
 
     Raises:
-        Failure: the files are there but damaged, or cannot be had though insisted on.
+        Failure: the files are damaged, or MNIST is required but cannot be downloaded.
     """
     if dataset == "synthetic":
         return synthetic_digits()
     try:
-        raw = _fetch(datasets.MNIST, MNIST_FILES, data_dir)
+        content = _fetch(datasets.MNIST, MNIST_FILES, data_dir)
     except _Unavailable:
         if dataset == "mnist":
             raise
         print(f"MNIST is not in {data_dir} and cannot be downloaded: using synthetic digits instead.")
         return synthetic_digits()
-    return _split("MNIST", *_read(raw))
+    return _split("MNIST", *_parse(content))
 
 
 def fashion_mnist(data_dir: Path) -> Data:
-    """Fashion-MNIST, Zalando's 70,000 pictures of clothes (Xiao, Rasul and Vollgraf, 2017), in MNIST's own layout.
+    """Load Fashion-MNIST: 70,000 images of clothes in MNIST's layout (Xiao, Rasul and Vollgraf, 2017).
 
-    Normalized as every other picture of the project, by MNIST's mean and standard deviation.
+    They are normalized by MNIST's mean and standard deviation, as all images here.
 
     Raises:
-        Failure: the files cannot be had, or are damaged; nothing can stand in for them.
+        Failure: the files are damaged, or cannot be downloaded.
     """
-    return _split("Fashion-MNIST", *_read(_fetch(datasets.FashionMNIST, FASHION_FILES, data_dir)))
+    return _split("Fashion-MNIST", *_parse(_fetch(datasets.FashionMNIST, FASHION_FILES, data_dir)))
 
 
 def synthetic_digits(train: int = 60_000, test: int = 10_000) -> Data:
-    """As many digits as MNIST has, drawn from pen strokes; the same every time."""
+    """Draw as many digits as MNIST has, always the same ones."""
     parts = []
     for seed, count in enumerate((train, test)):
         pictures, labels = draw_digits(count, seed)
@@ -125,7 +133,7 @@ def synthetic_digits(train: int = 60_000, test: int = 10_000) -> Data:
 
 
 def synthetic_letters(names: Sequence[str], count: int = 3000) -> Data:
-    """Characters of any TEMPLATES names, drawn from pen strokes: `count` of them for each split."""
+    """Draw `count` characters for each split, of any names in TEMPLATES."""
     parts = []
     for seed in range(3):
         labels = np.random.default_rng(seed).permutation(np.arange(count) % len(names))
@@ -145,39 +153,92 @@ def _split(name: str, train: tuple[torch.Tensor, torch.Tensor], test: tuple[torc
 
 
 class _Unavailable(Failure):
-    """A data set that is neither here nor to be downloaded."""
+    """A data set is missing and cannot be downloaded."""
 
 
-def _fetch(torchvision_set: type, files: dict[str, str], data_dir: Path) -> Path:
-    """The folder of the set's files, all of them there and whole; downloaded where one is absent."""
+def _fetch(torchvision_set: type, files: dict[str, str], data_dir: Path) -> dict[str, bytes]:
+    """Return the content of the set's files, verified; download them if one is missing."""
     name = torchvision_set.__name__
     raw = data_dir / name / "raw"
-    if not all((raw / file).is_file() for file in files):
-        try:
-            _download(torchvision_set, files, data_dir)
-        except (RuntimeError, OSError) as failure:
-            raise _Unavailable(
-                f"cannot download {name} ({first_line(failure)}): put {', '.join(files)} into {raw}"
-            ) from None
+    if found := _find(files, (raw, raw.parent, data_dir)):
+        return found
+    try:
+        _download(torchvision_set, files, data_dir)
+    except (RuntimeError, OSError) as failure:
+        raise _Unavailable(
+            f"cannot download {name} ({first_line(failure)}): put {', '.join(files)} into {raw}"
+        ) from None
+    return {file: (raw / file).read_bytes() for file in files}
+
+
+def _find(files: dict[str, str], folders: Sequence[Path]) -> dict[str, bytes] | None:
+    """Return the content of each file, from any copy of it with the right MD5; None if one is missing.
+
+    Raises:
+        Failure: there are copies of a file, but all are damaged.
+    """
+    found = {}
     for file, md5 in files.items():
-        with open(raw / file, "rb") as opened:
-            content = opened.read(MAX_FILE_BYTES)
-        if hashlib.md5(content).hexdigest() != md5:
-            raise Failure(f"{raw / file} is damaged (wrong MD5): delete it and run again to download it")
-    return raw
+        damaged = None
+        for path, content in _local_copies(file, folders):
+            if hashlib.md5(content).hexdigest() == md5:
+                found[file] = content
+                break
+            damaged = damaged or path
+        else:
+            # in a shared folder the files of the other data set have the same names
+            if damaged and damaged.parent == folders[0]:
+                raise Failure(f"{damaged} is damaged (wrong MD5): delete it and run again to download it")
+            return None
+    return found
 
 
-def _read(raw: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Images and labels of the training and of the test set."""
-    return [
-        (normalize(read_image_file(str(raw / f"{part}-images-idx3-ubyte"))),
-         read_label_file(str(raw / f"{part}-labels-idx1-ubyte")))
-        for part in ("train", "t10k")
-    ]  # fmt: skip
+def _local_copies(file: str, folders: Sequence[Path]) -> Iterator[tuple[Path, bytes]]:
+    """Yield the copies of an MNIST file: plain, as .gz, under Kaggle's name or in its folder, in Keras' mnist.npz."""
+    for folder in folders:
+        for name in (file, file.replace("-idx", ".idx")):
+            for path in (folder / name, folder / f"{name}.gz", folder / name / name):
+                if path.is_file():
+                    yield path, _read_file(path)
+        if (path := folder / "mnist.npz").is_file():
+            yield path, _read_npz(path, NPZ_ARRAYS[file])
+
+
+def _read_file(path: Path) -> bytes:
+    """Return a file's content, decompressed; empty if it is no gzip file."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            return file.read(MAX_FILE_BYTES)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        return b""
+
+
+def _read_npz(path: Path, name: str) -> bytes:
+    """Return an array of a .npz file in MNIST's IDX format; empty if the file is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(f"{name}.npy").file_size > MAX_FILE_BYTES:
+                return b""
+        with np.load(path, allow_pickle=False) as arrays:
+            array = arrays[name].astype(np.uint8)
+    except (KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile):
+        return b""
+    header = [0x0800 + array.ndim, *array.shape]
+    return np.array(header, ">u4").tobytes() + array.tobytes()
+
+
+def _parse(content: dict[str, bytes]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return normalized images and labels of the training set and of the test set, from verified IDX files."""
+    parts = []
+    for part in ("train", "t10k"):
+        images = np.frombuffer(content[f"{part}-images-idx3-ubyte"], np.uint8, offset=16).reshape(-1, 28, 28)
+        labels = np.frombuffer(content[f"{part}-labels-idx1-ubyte"], np.uint8, offset=8)
+        parts.append((normalize(torch.tensor(images)), torch.tensor(labels, dtype=torch.int64)))
+    return parts
 
 
 def _download(torchvision_set: type, files: dict[str, str], data_dir: Path) -> None:
-    """Let torchvision download, from its mirrors, into a folder beside, and move what arrived whole into place."""
+    """Let torchvision download into a temporary folder, and move the complete files into place."""
     data_dir.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="download-", dir=data_dir) as folder,
@@ -193,7 +254,7 @@ def _download(torchvision_set: type, files: dict[str, str], data_dir: Path) -> N
 
 @contextmanager
 def _socket_timeout(seconds: float):
-    """torchvision opens its URLs with the default timeout, which is none."""
+    """Set the default timeout of sockets, which torchvision's downloads use and which is infinite."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -1,7 +1,7 @@
-"""The letters to learn: folders of real ones, synthetic ones, or both, as training and validation splits.
+"""The letters to train on: folders of real ones, synthetic ones, or both, as training and validation splits.
 
-A folder for each class holds images of it, and its name is the class: a new letter or any other sign needs only a
-folder with a few images. Classes that have stroke templates are joined by as many synthetic letters as asked for.
+Each class has a folder of images, and the folder's name is the class: a new letter or any other sign needs only a
+folder with a few images. For classes that have stroke templates, synthetic letters can be added.
 """
 
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ import torch
 
 from pipeline.cli import option
 from pipeline.datasets import degradation, outliers
+from pipeline.datasets.class_names import class_name
 from pipeline.datasets.datasets import Split, normalize
 from pipeline.datasets.handwriting_folder import Sample, read_folder
 from pipeline.datasets.stroke_templates import GREEK, TEMPLATES
 from pipeline.datasets.synthetic import draw_characters
 from pipeline.errors import Failure
-from pipeline.preprocessing.image_files import IMAGE_SUFFIXES
+from pipeline.preprocessing.image_files import is_image
 
 FIRST_THREE = ["alpha", "beta", "gamma"]
-CLASSIC_LETTERS_PER_CLASS = (
-    9  # letters a class, as the report had, where there are neither real nor drawn ones asked for
-)
-VALIDATION_LETTERS_PER_CLASS = 100  # drawn letters a class that choose the epoch
-OUTLIERS_PER_EXAMPLE = 0.3  # for each example to learn from
+CLASSIC_LETTERS_PER_CLASS = 9  # as in the report; synthetic, if there are no real ones and --drawn is 0
+VALIDATION_LETTERS_PER_CLASS = 100  # synthetic letters that choose the epoch
+OUTLIERS_PER_EXAMPLE = 0.3
+SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation", "eval"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """How many letters a network learns from; every field is a flag of the Greek scripts."""
+    """The composition of the training letters; every field is a flag of the Greek scripts."""
 
     drawn: int = option(0, "synthetic training letters per class", least=0)
     copies: int = option(1, "copies of each real letter, each degraded differently", least=1)
@@ -39,15 +39,15 @@ class Mixture:
 
 @dataclass
 class Source:
-    """Real letters, and the classes to tell apart."""
+    """The classes, and their real letters."""
 
-    names: list[str]  # of the classes
+    names: list[str]  # the classes
     pictures: np.ndarray = field(default_factory=lambda: np.empty((0, 28, 28), np.uint8))  # (N, 28, 28) uint8
-    labels: list[str] = field(default_factory=list)  # N names
+    labels: list[str] = field(default_factory=list)  # N class names
 
     @property
     def drawable(self) -> bool:
-        """Can `synthetic` draw any of the classes?"""
+        """Whether any of the classes has stroke templates."""
         return not TEMPLATES.keys().isdisjoint(self.names)
 
     def describe(self, drawn: int) -> str:
@@ -58,19 +58,20 @@ class Source:
 
 
 def synthetic_source(every: bool) -> Source:
-    """No real letters: three classes, or all 24."""
+    """Return a source without real letters, of three classes or of all 24."""
     return Source(list(GREEK) if every else FIRST_THREE)
 
 
 def find_source(folder: Path | None, data_dir: Path, every: bool) -> Source:
-    """The letters of a folder, else of `data/greek_train`, else none: then the drawn ones are all there is.
+    """Read the letters of a folder, by default `data/greek_train`; without one all letters are synthetic.
 
     Args:
-        folder: one folder per class inside, any number of them.
-        every: tell all 24 lower-case letters apart, and what else the folder holds; without a folder by drawn ones.
+        folder: contains a folder per class.
+        every: whether all 24 lower-case letters are classes, in addition to those of the folder.
 
     Raises:
-        Failure: no such folder, a class without a picture that can be read, fewer than two classes.
+        Failure: no such folder, a class without a readable image, fewer than two classes, or the classes are in
+            folders such as train and test.
     """
     if folder is None and not every:
         usual = [place / "greek_train" for place in (data_dir, Path("data"))]
@@ -80,7 +81,8 @@ def find_source(folder: Path | None, data_dir: Path, every: bool) -> Source:
     if not folder.is_dir():
         raise Failure(f"{folder} is not a folder: give one that contains a folder of images for each letter")
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
-    names = [path.name.lower() for path in classes]
+    _check_level(folder, classes)
+    names = [class_name(path.name) for path in classes]
     samples = [sample for path in classes for sample in _read_class(path, names)]
     known = set(names) | set(GREEK if every else ())
     names = [name for name in GREEK if name in known] + sorted(known - GREEK.keys())
@@ -89,12 +91,23 @@ def find_source(folder: Path | None, data_dir: Path, every: bool) -> Source:
     return Source(names, np.stack([s.picture for s in samples]), [str(s.label) for s in samples])
 
 
+def _check_level(folder: Path, classes: list[Path]) -> None:
+    """Raise Failure if the class folders are one level deeper, in folders such as train and test."""
+    splits = {path.name.lower(): path for path in classes if path.name.lower() in SPLIT_NAMES}
+    if not splits or any(is_image(file) for path in splits.values() for file in path.iterdir()):
+        return
+    train = next((path for name, path in splits.items() if name.startswith("train")), next(iter(splits.values())))
+    test = next((path for name, path in splits.items() if name.startswith("test")), None)
+    advice = f"--greek-train {train}" + (f" --handwritten {test}" if test else "")
+    raise Failure(f"the folders in {folder} are not classes, but contain them: give {advice}")
+
+
 def _read_class(path: Path, names: list[str]) -> list[Sample]:
-    """One class. What cannot be read is said and left out."""
-    if not any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.rglob("*")):
+    """Read the images of a class; print a line for each file that is not read."""
+    if not any(is_image(file) for file in path.rglob("*")):
         raise Failure(f"{path} contains no images: add some, or remove the folder")
-    if not any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir()):
-        print(f"{path} contains folders: all images in them are labelled {path.name.lower()}")
+    if not any(is_image(file) for file in path.iterdir()):
+        print(f"{path} contains folders: all images in them are labeled {class_name(path.name)}")
     samples, faults = read_folder(path, names)
     faults += [f"{sample.file} shows no ink" for sample in samples if not sample.picture.any()]
     for fault in faults:
@@ -108,13 +121,13 @@ def _read_class(path: Path, names: list[str]) -> list[Sample]:
 def training_mixture(
     source: Source, mixture: Mixture, seed: int, with_outliers: bool, valid: int = VALIDATION_LETTERS_PER_CLASS
 ) -> tuple[Split, Split]:
-    """What to train on, and what chooses the epoch: other drawn letters, or, of what cannot be drawn, copies.
+    """Make the training split and the validation split, of other synthetic letters or of degraded copies.
 
     Args:
-        mixture: with 0 drawn ones a few are drawn of the classes that have no real ones; there are more copies where
-            a class that cannot be drawn would have too few.
-        with_outliers: let outliers, of label -1, join the train split.
-        valid: letters drawn per class for what chooses the epoch.
+        mixture: even with drawn=0, classes without real letters get a few synthetic ones; a class without stroke
+            templates gets more copies if it would have too few letters.
+        with_outliers: whether outliers, labeled -1, join the training split.
+        valid: synthetic letters per class in the validation split.
     """
     rng, wear = np.random.default_rng(seed), mixture.wear
     pictures, labels = _collect(source, mixture.drawn, mixture.copies, rng)
@@ -129,7 +142,7 @@ def training_mixture(
 
 
 def synthetic_test(source: Source, seed: int, wear: float) -> Split | None:
-    """Synthetic letters to test on where there are no real ones; None where none of the classes can be drawn."""
+    """Draw synthetic letters to test on, if there are no real ones; None if no class has stroke templates."""
     return (
         _synthetic_split(source, VALIDATION_LETTERS_PER_CLASS, wear, np.random.default_rng(seed))
         if source.drawable
@@ -143,14 +156,14 @@ def _synthetic_split(source: Source, count: int, wear: float, rng: np.random.Gen
 
 
 def describe(train: Split, names: Sequence[str]) -> str:
-    """How many pictures of classes there are, and of none."""
+    """Describe the size of a training split."""
     known = (train.labels >= 0).sum().item()
-    others = f" and {len(train) - known:,} of no class" if known < len(train) else ""
-    return f"{known:,} pictures of {len(names)} classes{others}"
+    others = f" and {len(train) - known:,} outliers" if known < len(train) else ""
+    return f"{known:,} images of {len(names)} classes{others}"
 
 
 def _collect(source: Source, drawn: int, copies: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (N, 28, 28) and names (N,): every real letter `copies` times, the drawn ones of each class."""
+    """Return images (N, 28, 28) and class names (N,): `copies` of every real letter, `drawn` of each class."""
     real = np.array(source.labels, dtype=str)
     seen = set(real.tolist())
     names = [name for name in source.names if name in TEMPLATES and (drawn or name not in seen)]
@@ -165,6 +178,6 @@ def _collect(source: Source, drawn: int, copies: int, rng: np.random.Generator) 
 
 
 def as_split(pictures: Sequence[np.ndarray], labels: Sequence[str], names: Sequence[str]) -> Split:
-    """N pictures (28, 28) and their names as numbers; what is no class has the number -1."""
+    """Make a split of N images (28, 28) and their class names; a name that is no class becomes the label -1."""
     numbers = {name: number for number, name in enumerate(names)}
     return Split(normalize(np.stack(pictures)), torch.tensor([numbers.get(str(label), -1) for label in labels]))

@@ -27,13 +27,15 @@ def write(
     """
     labels, predicted = split.labels.cpu(), outputs.argmax(1)
     captions = [
-        f"predicted {names[prediction]}" + ("" if prediction == label else f"\nis {names[label]}!")
+        f"predicted {names[prediction]}" + ("" if prediction == label else f"\nis {names[label]}")
         for prediction, label in zip(predicted.tolist(), labels.tolist(), strict=True)
     ]
     shown = [i for i in shown if i < len(labels)]
     columns = math.ceil(math.sqrt(len(shown)))
-    predictions = plots.image_grid(split.images[shown], [captions[i] for i in shown], columns, f"Predictions: {title}")
-    plots.save(predictions, folder / "predictions.png")
+    is_wrong = (predicted != labels)[shown].tolist()
+    shown_captions = [captions[i] for i in shown]
+    figure = plots.image_grid(split.images[shown], shown_captions, columns, f"Predictions: {title}", is_wrong)
+    plots.save(figure, folder / "predictions.png")
 
     counts = metrics.confusion(predicted, labels, names)
     table = metrics.per_class(counts)
@@ -47,7 +49,8 @@ def write(
     if len(worst) < len(wrong):
         heading = f"The {len(worst)} worst of {heading}"
     heading += f" mistake{'s'[: len(wrong) != 1]} in {len(labels):,} {title}"
-    plots.save(plots.image_grid(split.images[worst], [captions[i] for i in worst], 5, heading), folder / "mistakes.png")
+    figure = plots.image_grid(split.images[worst], [captions[i] for i in worst], 5, heading, [True] * len(worst))
+    plots.save(figure, folder / "mistakes.png")
     return 100 * (len(labels) - len(wrong)) / len(labels)
 
 

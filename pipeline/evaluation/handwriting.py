@@ -86,16 +86,16 @@ def rotate_pages_upright(model: nn.Module, samples: Sequence[Sample]) -> tuple[l
         the samples; a line for each page that was rotated.
     """
     upright, lines = [], []
-    for file, group in itertools.groupby(samples, key=lambda sample: sample.file):
+    for (file, number), group in itertools.groupby(samples, key=lambda sample: (sample.file, sample.page)):
         page = list(group)
         if page[0].box is not None and (share := _classified_share(model, page)) < MIN_CLASSIFIED_SHARE:
-            photo = as_uint8(read_image(file))
+            photo = as_uint8(read_image(file, number))
             rotated = {turns: np.ascontiguousarray(np.rot90(photo, turns)) for turns in PAGE_ROTATIONS}
-            pages = {turns: page_samples(file, p, Photo(p).characters(), turns) for turns, p in rotated.items()}
+            pages = {turns: page_samples(file, p, Photo(p).characters(), number, turns) for turns, p in rotated.items()}
             best = max(pages, key=lambda turns: _classified_share(model, pages[turns]))
             if _classified_share(model, pages[best]) >= share + MIN_SHARE_GAIN:
                 page = pages[best]
-                lines.append(f"{file} is rotated by {PAGE_ROTATIONS[best]}: it was read upright")
+                lines.append(f"{page[0].location} is rotated by {PAGE_ROTATIONS[best]}: it was read upright")
         upright += page
     return upright, lines
 
@@ -120,13 +120,17 @@ def evaluate_handwriting(
     """
     samples, rotated = rotate_pages_upright(model, choose_readings(model, samples))
     table = classify(model, [sample.picture for sample in samples])
-    table.insert(0, "file", [sample.file.as_posix() for sample in samples])
+    table.insert(0, "file", [files.printable(sample.location) for sample in samples])
     table.insert(1, "label", [sample.label for sample in samples])
     boxes = [sample.box or [None] * 4 for sample in samples]
     table[["x", "y", "width", "height"]] = pd.DataFrame(boxes, dtype="Int64")
     files.write_csv(folder / "handwritten.csv", table)
 
-    print("\nHandwriting:")
+    from_folders = sum(sample.is_folder_label for sample in samples)
+    from_names = sum(sample.label is not None for sample in samples) - from_folders
+    print(
+        f"\nHandwriting: {len(samples)} characters; labels: {from_folders} from folders, {from_names} from file names"
+    )
     shown = table.dropna(axis=1, how="all").assign(confidence=table.confidence.map("{:.3f}".format))
     print(shown.astype(object).where(shown.notna(), "").to_string(index=False))
     for line in rotated:

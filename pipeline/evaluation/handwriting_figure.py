@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pipeline.datasets.handwriting_folder import Sample
 from pipeline.plots import TEST_COLOR, VALID_COLOR
-from pipeline.preprocessing.photo import as_uint8
+from pipeline.preprocessing.photo import THUMBNAIL_PX, thumbnail
 
 
 def handwriting(samples: Sequence[Sample], table: pd.DataFrame, title: str) -> Figure:
@@ -26,13 +25,12 @@ def handwriting(samples: Sequence[Sample], table: pd.DataFrame, title: str) -> F
     samples = samples[:400]
     columns = min(8, len(samples))
     rows = math.ceil(len(samples) / columns)
-    side, gap = 84, 8  # pixels
+    side, gap = THUMBNAIL_PX, 8  # pixels
     canvas = np.full((rows * (side + 24), columns * (2 * side + 2 * gap), 3), 255, np.uint8)
     figure, axis = plt.subplots(figsize=(canvas.shape[1] / 130, canvas.shape[0] / 130 + 0.5), layout="constrained")
     for i, (sample, row) in enumerate(zip(samples, table.itertuples(), strict=False)):
         top, left = i // columns * (side + 24), i % columns * (2 * side + 2 * gap)
-        for image, x in ((sample.photo, left), (sample.picture, left + side)):
-            small = thumbnail(image, side)
+        for small, x in ((sample.photo, left), (thumbnail(sample.picture, side), left + side)):
             canvas[top : top + small.shape[0], x : x + small.shape[1]] = small
         wrong = sample.label is not None and row.prediction != sample.label
         correct = VALID_COLOR if sample.label else "black"
@@ -43,12 +41,3 @@ def handwriting(samples: Sequence[Sample], table: pd.DataFrame, title: str) -> F
     axis.axis("off")
     axis.set_title(title + ("" if len(samples) == len(table) else f", the first {len(samples)}"))
     return figure
-
-
-def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
-    """Resize a gray or BGR image of any type to uint8 RGB, at most (side, side, 3), keeping its aspect ratio."""
-    image = as_uint8(image)
-    scale = side / max(image.shape[:2])
-    size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
-    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
-    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)

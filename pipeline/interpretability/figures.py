@@ -21,8 +21,8 @@ DIVERGING_COLORMAP = "RdBu_r"
 SMALL_TEXT = {"fontsize": 9}
 
 
-def _show(axis: Axes, values: np.ndarray, caption: str = "", limit: float | None = None, **style):
-    """Show an image without ticks below its caption, which is red if it ends in '!'.
+def _show(axis: Axes, values: np.ndarray, caption: str = "", limit: float | None = None, color: str = "black", **style):
+    """Show an image without ticks below its caption.
 
     Args:
         limit: show values from -limit to limit in red and blue.
@@ -30,7 +30,7 @@ def _show(axis: Axes, values: np.ndarray, caption: str = "", limit: float | None
     if limit is not None:
         style = {"cmap": DIVERGING_COLORMAP, "vmin": -limit, "vmax": limit, **style}
     axis.set_axis_off()
-    axis.set_title(caption.rstrip("!"), **SMALL_TEXT, color=TEST_COLOR if caption.endswith("!") else "black")
+    axis.set_title(caption, **SMALL_TEXT, color=color)
     return axis.imshow(values, **{"cmap": "gray", "interpolation": "nearest", **style})
 
 
@@ -213,7 +213,8 @@ def occlusions(groups: Mapping[str, Sequence[tuple[np.ndarray, str, Mapping[str,
     for top, (name, group) in zip(np.cumsum([0, *rows]), groups.items(), strict=False):
         axes[top, 0].text(-0.08, 0.5, name, rotation=90, ha="right", va="center", transform=axes[top, 0].transAxes)
         for column, (image, caption, maps) in enumerate(group):
-            _show(axes[top, column], image, caption)
+            is_wrong = len(maps) > 1  # then there is a map for the prediction and one for the label
+            _show(axes[top, column], image, caption, color=TEST_COLOR if is_wrong else "black")
             for axis, (map_caption, values) in zip(axes[top + 1 :, column], maps.items(), strict=False):
                 mappable = _show(axis, values, map_caption, limit)
                 axis.contour(image, [image.mean() + image.std()], colors="black", linewidths=0.6)
@@ -225,7 +226,7 @@ def decision_plane(
     points: np.ndarray, labels: np.ndarray, names: Sequence[str], marked: Sequence[tuple[np.ndarray, np.ndarray, str]],
     title: str,
 ) -> Figure:  # fmt: skip
-    """Draw (N, 2) points colored by class; connect each marked (point, image, caption) to its image at the side."""
+    """Draw (N, 2) points colored by class; connect each mistake (point, image, caption) to its image."""
     figure = plt.figure(figsize=(11, 7.5), layout="constrained")
     half = math.ceil(len(marked) / 2)
     grid = figure.add_gridspec(max(1, half), 3, width_ratios=(1, 7, 1))
@@ -247,7 +248,7 @@ def decision_plane(
     for side, marks in ((0, by_side[:half]), (2, by_side[half:])):
         for row, (point, image, caption) in enumerate(sorted(marks, key=lambda mark: -mark[0][1])):
             image_axis = figure.add_subplot(grid[row, side])
-            _show(image_axis, image, caption)
+            _show(image_axis, image, caption, color=TEST_COLOR)
             axis.plot(*point, "o", markersize=8, markerfacecolor="none", color="black")
             edge = (1.02, 0.5) if side == 0 else (-0.02, 0.5)
             line = {"coordsA": "axes fraction", "axesA": image_axis, "coordsB": "data", "axesB": axis}

@@ -37,7 +37,7 @@ class Subject:
         return self.test.images[i, 0].cpu().numpy()
 
     def prediction(self, i: int) -> str:
-        """Describe the prediction for a test image; an incorrect one ends in '!', which figures show in red."""
+        """Describe the prediction for a test image, and its label if that is another."""
         predicted, label = self.names[self.outputs.predicted[i]], self.names[self.outputs.labels[i]]
         separator = ", is " if len(predicted + label) < 12 else ",\nis "
-        return predicted if predicted == label else f"{predicted}{separator}{label}!"
+        return predicted if predicted == label else f"{predicted}{separator}{label}"

@@ -13,13 +13,12 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.datasets.stroke_templates import GREEK
+from pipeline.datasets.class_names import GREEK_SIGNS
 from pipeline.evaluation.handwriting import UNCLEAR
 from pipeline.live.reader import Reading
 from pipeline.preprocessing.segmentation import Box
 
 FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-GREEK_SIGNS = dict(zip(GREEK, "αβγδεζηθικλμνξοπρστυφχψω", strict=True))
 WHITE, GRAY, GREEN, AMBER = (255, 255, 255), (170, 170, 170), (120, 220, 90), (60, 180, 250)  # BGR
 INPUT_SCALE = 5  # magnification of the network's input
 BAR_SIZE_PX = 150, 16  # width and height of the bar of probability 1

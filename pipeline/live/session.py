@@ -123,7 +123,10 @@ class PredictionTable:
 @contextlib.contextmanager
 def write_predictions(path: Path) -> Iterator[PredictionTable]:
     """Open the table; the file gets its name when it is complete."""
-    with files.atomic_write(path) as partial, open(partial, "w", newline="") as file:
+    with (
+        files.atomic_write(path) as partial,
+        open(partial, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         rows = PredictionTable(file)
         yield rows
         rows.finish()

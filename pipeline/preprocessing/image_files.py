@@ -1,4 +1,4 @@
-"""Image files: their pixels, whatever the format, and which files of a folder are images."""
+"""Read image files: which files of a folder are images, how many pages they have, and their pixels."""
 
 import warnings
 from pathlib import Path
@@ -8,39 +8,59 @@ from PIL import Image, ImageOps
 
 from pipeline.errors import Failure
 
-try:  # photographs of iPhones, where pillow-heif is installed
-    from pillow_heif import register_heif_opener
+try:  # photos of iPhones
+    import pillow_heif
 except ImportError:
-    pass
+    HAS_HEIF = False
 else:
-    register_heif_opener()
+    HAS_HEIF = True
+    pillow_heif.register_heif_opener()
 
-MAX_PIXELS = 64e6  # of a picture, at the most: a phone's 48 megapixels pass, a bomb of 100 does not
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
+MAX_PIXELS = 64e6  # more than a phone's 48 megapixels, less than a decompression bomb's 100
+HEIF_SUFFIXES = {".heic", ".heif", ".hif"}
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")  # in bytes 8 to 12 of such a file
+UNREAD_FORMATS = {"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow starts Ghostscript, or has no decoder
+PAGED_FORMATS = {"TIFF", "DCX"}  # whose further images are pages; those of others are frames, thumbnails or layers
+IGNORED_FILES = {"readme.md", "thumbs.db", "desktop.ini"}  # not reported: they describe the folder
 
 
-def read_image(path: Path) -> np.ndarray:
-    """The pixels of a file, upright, with the colors in OpenCV's order, as a camera would give them.
+def _formats() -> dict[str, str]:
+    """Return suffix -> Pillow's name of the format, for the formats that are read."""
+    Image.init()
+    formats = {suffix: name for suffix, name in Image.EXTENSION.items() if name in Image.OPEN}
+    return {suffix: name for suffix, name in formats.items() if name not in UNREAD_FORMATS}
+
+
+IMAGE_SUFFIXES = _formats().keys() | HEIF_SUFFIXES
+
+
+def read_image(path: Path, page: int = 0) -> np.ndarray:
+    """Read the pixels of an image file, rotated as its EXIF data says.
+
+    Args:
+        page: of a file with `count_pages` pages.
 
     Returns:
-        (H, W), (H, W, 3) blue, green, red, or (H, W, 4) with opacity; uint8, or what the file has:
-        uint16 of 16 bits in gray, float32.
+        (H, W), (H, W, 3) BGR, or (H, W, 4) BGR and opacity; uint8, uint16 for 16-bit gray, or float32.
 
     Raises:
-        Failure: no file, no picture, a damaged one, or one of more than 64 megapixels.
+        Failure: the file is missing, damaged, not an image, or larger than 64 megapixels.
     """
     try:
         if path.exists() and not path.is_file():
-            raise Failure(f"{path} is not a regular file")  # a pipe would be waited for
-        # a bomb is refused before a pixel is unpacked; what Pillow warns of is either read or not
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_formats()) as image:
+            raise Failure(f"{path} is not a regular file")  # reading a pipe would block
+        # a decompression bomb is refused before it is decoded
+        with warnings.catch_warnings(action="ignore"), _open(path) as image:
+            if page:
+                image.seek(page)
             if image.width * image.height > MAX_PIXELS:
                 raise Failure(f"{path} has {image.width} x {image.height} pixels, which is too many: reduce it")
+            has_color_key = "transparency" in image.info
             image = ImageOps.exif_transpose(image)
-            if image.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
-                image = image.convert("L" if image.mode == "1" else "RGB")
-            elif image.mode in ("P", "PA"):
-                image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+            if image.mode in ("P", "PA", "1", "L", "RGB") and (has_color_key or image.mode == "PA"):
+                image = image.convert("RGBA")
+            elif image.mode in ("1", "LA", "La", "CMYK", "YCbCr", "LAB", "HSV", "P"):
+                image = image.convert({"1": "L", "LA": "RGBA", "La": "RGBA"}.get(image.mode, "RGB"))
             pixels = np.array(image)
     except FileNotFoundError:
         raise Failure(f"there is no {path}") from None
@@ -48,40 +68,71 @@ def read_image(path: Path) -> np.ndarray:
         raise Failure(f"no permission to read {path}") from None
     except Failure:
         raise
-    except Exception:  # what a damaged file makes Pillow's decoders raise is in no list
+    except Exception:  # for damaged files Pillow's decoders raise exceptions of many types
+        if not HAS_HEIF and _is_heif(path):
+            raise Failure(f"{path} is a HEIC image: pip install pillow-heif") from None
         raise Failure(f"{path} is not a readable image") from None
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
     return pixels[:, :, order[pixels.shape[2]]] if pixels.ndim == 3 and pixels.shape[2] in order else pixels
 
 
-def _formats() -> list[str]:
-    """Pillow's names of what IMAGE_SUFFIXES promise: it knows others, of which one starts a program."""
-    Image.init()
-    wanted = {
-        *(Image.EXTENSION[suffix] for suffix in IMAGE_SUFFIXES if suffix in Image.EXTENSION),
-        "MPO",
-    }  # phones' JPEG
-    return sorted(wanted & Image.OPEN.keys())
+def count_pages(path: Path) -> int:
+    """Return the number of pages of an image file; print a line if it has frames of which only the first is read."""
+    try:
+        with warnings.catch_warnings(action="ignore"), _open(path) as image:
+            count = getattr(image, "n_frames", 1)
+            if image.format in PAGED_FORMATS:
+                return count
+            if count > 1 and getattr(image, "is_animated", False) and image.format in ("GIF", "PNG", "WEBP", "AVIF"):
+                print(f"{path} has {count} frames: only the first is read")
+    except Exception:
+        pass
+    return 1
+
+
+def _open(path: Path) -> Image.Image:
+    return Image.open(path, formats=sorted(set(_formats().values())))
+
+
+def _is_heif(path: Path) -> bool:
+    with open(path, "rb") as file:
+        header = file.read(12)
+    return header[4:8] == b"ftyp" and header[8:12] in HEIF_BRANDS
 
 
 def list_images(path: Path) -> list[Path]:
-    """The pictures of a folder and its folders, by name, or the one file that it is; hidden ones are passed over.
+    """Return the images of a folder and its folders, sorted by name, or the one file that `path` is.
 
     Raises:
-        Failure: no such path, or no pictures in it.
+        Failure: `path` is missing or contains no images.
+    """
+    return list_files(path)[0]
+
+
+def list_files(path: Path) -> tuple[list[Path], list[Path]]:
+    """Return the images of a folder and its folders, and the other files; hidden files are ignored.
+
+    Raises:
+        Failure: `path` is missing or contains no images.
     """
     try:
-        files = [path] if path.stat() and not path.is_dir() else sorted(filter(_is_image, path.rglob("*")))
+        if path.stat() and not path.is_dir():
+            return [path], []
+        files = [file for file in sorted(path.rglob("*")) if _is_visible(file)]
     except FileNotFoundError:
         raise Failure(f"there is no {path}: give an image or a folder of images") from None
     except OSError as failure:
         raise Failure(f"cannot read {path} ({failure.strerror}): give an image or a folder of images") from None
-    if not files:
-        raise Failure(
-            f"{path} contains no images ({' '.join(sorted(IMAGE_SUFFIXES))}): add some, or give another folder"
-        )
-    return files
+    images = [file for file in files if is_image(file)]
+    if not images:
+        raise Failure(f"{path} contains no images (PNG, JPEG, TIFF, HEIC, ...): add some, or give another folder")
+    return images, [file for file in files if not is_image(file)]
 
 
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+def is_image(file: Path) -> bool:
+    """Return whether a file's suffix is that of an image format that is read."""
+    return file.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_visible(file: Path) -> bool:
+    return not file.name.startswith(".") and file.name.lower() not in IGNORED_FILES and file.is_file()

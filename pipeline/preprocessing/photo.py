@@ -23,6 +23,7 @@ from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink, characte
 from pipeline.preprocessing.ruled_lines import without_rules
 from pipeline.preprocessing.segmentation import Box, Glyph, all_characters, is_single, isolate, main_character
 
+THUMBNAIL_PX = 84  # longer side of the thumbnails in figures
 UNCLEAR_POLARITY_LOG_ODDS = 1  # log odds: below, ink may as well be lighter than paper
 CLEAR_POLARITY_LOG_ODDS = 3  # likewise: below, what is taken for one large character can be the paper between many
 
@@ -155,3 +156,12 @@ def as_uint8(photo: np.ndarray) -> np.ndarray:
 def _bands(photo: np.ndarray) -> list[np.ndarray]:
     """Some rows at a time, so that a phone's largest photo fits into memory as floats."""
     return np.array_split(photo, min(len(photo), 1 + photo.size // 2**22))
+
+
+def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
+    """Resize a gray or BGR image of any type to uint8 RGB, at most (side, side, 3), keeping its aspect ratio."""
+    image = as_uint8(image)
+    scale = side / max(image.shape[:2])
+    size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)

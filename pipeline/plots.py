@@ -22,7 +22,7 @@ from torch import nn
 from torch.fx import symbolic_trace
 from torch.fx.passes.shape_prop import ShapeProp
 
-from pipeline.files import atomic_write
+from pipeline.files import atomic_write, printable
 
 TRAIN_COLOR, VALID_COLOR, TEST_COLOR = "tab:blue", "tab:green", "tab:red"
 DPI = 130  # a figure of 10 inches is 1300 pixels wide, sharp in the documentation, at 100 kB
@@ -70,7 +70,7 @@ def displayable(string: str) -> str:
 
 @cache
 def _print_missing(characters: str) -> None:
-    codes = ", ".join(f"{character} as U+{ord(character):04X}" for character in characters)
+    codes = ", ".join(f"{printable(character)} as U+{ord(character):04X}" for character in characters)
     print(f"no installed font has these characters, which figures show by their code points: {codes}")
 
 

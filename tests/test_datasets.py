@@ -105,6 +105,46 @@ def test_without_network_mnist_insists(tmp_path, no_network):
     assert str(tmp_path / "nothing" / "MNIST" / "raw") in message
 
 
+@pytest.mark.parametrize("how", ["gz", "kaggle name", "kaggle folder", "npz", "beside"])
+def test_files_put_there_by_hand_are_used(folder, no_network, how):
+    """What a browser, Kaggle and Keras give, if the content is MNIST's."""
+    raw, expected = folder / "MNIST" / "raw", datasets.mnist(folder, "mnist")
+    content = {name: (raw / name).read_bytes() for name in datasets.MNIST_FILES}
+    shutil.rmtree(raw)
+    raw.mkdir()
+    if how == "npz":
+        arrays = {key: np.frombuffer(content[name], np.uint8, offset=16 if "images" in name else 8)
+                  for name, key in datasets.NPZ_ARRAYS.items()}  # fmt: skip
+        shaped = {key: a.reshape(-1, 28, 28) if key[0] == "x" else a for key, a in arrays.items()}
+        np.savez(folder / "mnist.npz", **shaped)
+    for name, data in content.items() if how != "npz" else ():
+        if how == "gz":
+            (raw / f"{name}.gz").write_bytes(gzip.compress(data))
+        elif how == "kaggle name":
+            (raw / name.replace("-idx", ".idx")).write_bytes(data)
+        elif how == "kaggle folder":
+            (raw / name).mkdir()
+            (raw / name / name).write_bytes(data)
+        else:
+            (folder / name).write_bytes(data)
+    data = datasets.mnist(folder, "mnist")
+    assert torch.equal(data.test.images, expected.test.images)
+    assert torch.equal(data.train.labels, expected.train.labels)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\3\4 no archive", gzip.compress(b"other digits"), gzip.compress(b"x")[:9]]
+)
+def test_files_with_another_content_are_not_used(tmp_path, no_network, content):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (tmp_path / "mnist.npz").write_bytes(content)
+    for name in datasets.MNIST_FILES:
+        (raw / f"{name}.gz").write_bytes(content)
+    with pytest.raises(Failure, match=r"train-images-idx3-ubyte\.gz is damaged"):
+        datasets.mnist(tmp_path, "mnist")
+
+
 def test_downloads_what_is_missing(folder, mirror):
     data = datasets.mnist(folder, "mnist")
     assert data.name == "MNIST" and len(data.train) == 250

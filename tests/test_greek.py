@@ -20,6 +20,7 @@ from pipeline import checkpoints, cli, plots
 from pipeline.datasets import datasets, degradation, letters, outliers, synthetic
 from pipeline.datasets.handwriting_folder import read_folder
 from pipeline.datasets.stroke_templates import GREEK, TEMPLATES
+from pipeline.errors import Failure
 from pipeline.evaluation import classification_report, handwriting_figure
 from pipeline.evaluation.metrics import evaluate, predict
 from pipeline.training import loop
@@ -365,3 +366,24 @@ def test_worn_letters_are_letters_still():
         assert 19 <= max(sides) <= 20, "in MNIST's box"
     likeness = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(worn[changed], pictures[changed], strict=True)]
     assert np.median(likeness) > 0.4
+
+
+def test_names_of_folders_are_classes(tmp_path):
+    """Capitals and any other sign are classes of their own; a Greek letter may be named by its sign."""
+    folder = tmp_path / "letters"
+    for name, shape in (("A", "alpha"), ("a", "beta"), ("α", "alpha"), ("e\u0301", "epsilon"), ("$", "psi")):
+        write_photographs(tmp_path / name, [shape], 2)
+        shutil.copytree(tmp_path / name / shape, folder / name)
+    source = letters.find_source(folder, tmp_path, every=False)
+    assert source.names == ["alpha", "$", "A", "a", "é"] and sorted(source.labels) == sorted(2 * source.names)
+    train, _ = letters.training_mixture(source, letters.Mixture(drawn=20), 1, with_outliers=False)
+    counts = [(train.labels == i).sum().item() for i in range(5)]
+    assert letters.TEMPLATES.keys() & set(source.names) == {"alpha", "a", "A"}
+    assert counts == [22, 20, 22, 22, 20], "drawn letters join only the class that they draw; others are copied"
+
+
+def test_classes_in_train_and_test_are_one_line(tmp_path):
+    for split in ("train", "test"):
+        write_photographs(tmp_path / "all" / split, ["alpha", "beta"], 1)
+    with pytest.raises(Failure, match=r"give --greek-train .*train --handwritten .*test$"):
+        letters.find_source(tmp_path / "all", tmp_path, every=False)

@@ -1,4 +1,5 @@
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -71,3 +72,19 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypat
 def test_without_a_display_show_says_so(capsys):
     plots.show()
     assert "no display" in capsys.readouterr().out
+
+
+def test_any_name_can_be_drawn(tmp_path, capsys):
+    """Dollars are no formula, and what the fonts lack appears as its code point."""
+    names = ["$", "$$", "us$ {", "é", "ψ", "\U000f0000", "\udce9"]
+    counts = pd.DataFrame(np.eye(len(names), dtype=int), names, names)
+    figure = plots.confusion(counts, "$ and us$")
+    plots.save(plots.image_grid(torch.rand(2, 1, 28, 28), ["is $", "$ 95 %, is us$"], 2, "$"), tmp_path / "grid.png")
+    plots.save(figure, tmp_path / "confusion.png")
+    expected = ["$", "$$", "us$ {", "é", "ψ", "U+F0000", "U+DCE9"]
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == expected
+    figure, axis = plt.subplots()
+    axis.set_title("\U000f0000!")
+    plots.save(figure, tmp_path / "title.png")
+    assert axis.get_title() == "U+F0000!"
+    assert capsys.readouterr().out.count("as U+F0000") == 1

@@ -19,10 +19,10 @@ With --champion model.pt, checkpoint.pt, config.json, history.csv, losses.csv, m
 accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv.
 """
 
-import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+import pipeline  # noqa: F401, first: it handles Ctrl-C while the libraries load
 
 # isort: split
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -32,10 +32,10 @@ from optuna.trial import TrialState
 from pipeline import cli, files, plots, runtime
 from pipeline.cli import run_option
 from pipeline.datasets import datasets
-from pipeline.errors import WrongUsage
+from pipeline.errors import Failure, WrongUsage
 from pipeline.evaluation import classification_report
 from pipeline.evaluation.metrics import predict
-from pipeline.tuning import best_model, charts, search_space, study
+from pipeline.tuning import best_model, charts, search_space, storage, study
 from pipeline.tuning import trial as trial_module
 from pipeline.tuning.search_space import Settings
 from pipeline.tuning.study import Study
@@ -69,15 +69,17 @@ PRESETS = {
 
 
 def main(config: Config) -> pd.DataFrame | dict | None:
-    """Task 4 of the report: search, or train the champion; returns the results, or the champion's metrics."""
+    """Task 4 of the report: search, or train the best network found; return the results, or its metrics."""
     if config.champion and config.dry_run:
         raise WrongUsage("--dry-run cannot be combined with --champion")
+    if config.storage:
+        storage.checked_url(config.storage)
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
     settings = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
     results = (train_best if config.champion else search)(config, settings, device, folder)
     if results is not None:
-        files.write_json(folder / "config.json", config)
+        files.write_json(folder / "config.json", replace(config, storage=storage.without_password(config.storage)))
         print(f"\nresults are in {folder}/")
         if config.show:
             plots.show()
@@ -85,7 +87,7 @@ def main(config: Config) -> pd.DataFrame | dict | None:
 
 
 def train_best(config: Config, settings: Settings, device: torch.device, folder: Path) -> dict:
-    """Train the shape that did best in all studies of the database that learned from as many pictures."""
+    """Train the architecture that was best in all studies of the database with as many training images."""
     url, data = database(config, folder), clothes(config, settings).to(device)
     searched = bool(config.storage) or (folder / "study.db").exists()
     best = study.best(url, settings.pictures) if searched else None
@@ -102,7 +104,7 @@ def train_best(config: Config, settings: Settings, device: torch.device, folder:
 
 
 def search(config: Config, settings: Settings, device: torch.device, folder: Path) -> pd.DataFrame | None:
-    """Do whatever of the study is not done yet, here or elsewhere; then the table, and pictures of it."""
+    """Run the unfinished trials of the study; write the table of results and the figures."""
     # the grid, as the report prints it
     print("The grid:")
     for name, values in search_space.dimensions(settings).items():
@@ -120,11 +122,13 @@ def search(config: Config, settings: Settings, device: torch.device, folder: Pat
     runtime.output_folder(families)
     watch_workers(open_study, workers, config.quiet, settings, config.data_dir, families, device)
 
-    # what came out
+    # the results
     table = study.results(open_study.trials())
     files.write_csv(folder / "results.csv", table)
     print(f"\nThe best of {len(table)}, {data.name}:\n{table.head(10).round(4).to_string()}")
     failed = sum(trial.state == TrialState.FAIL for trial in open_study.trials())
+    if failed and table.empty:
+        raise Failure(f"all {failed} trials failed; the lines above say why")
     title = f"{len(table)} configurations on {data.name}, study {config.study}"
     title += f" ({failed} more failed)" if failed else ""
     charts.write(table, search_space.DIMENSIONS, open_study.importances(), title, folder)
@@ -132,7 +136,7 @@ def search(config: Config, settings: Settings, device: torch.device, folder: Pat
 
 
 def database(config: Config, folder: Path) -> str:
-    return config.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
+    return storage.checked_url(config.storage) if config.storage else storage.sqlite_url(folder / "study.db")
 
 
 def clothes(config: Config, settings: Settings) -> datasets.Data:
@@ -142,7 +146,7 @@ def clothes(config: Config, settings: Settings) -> datasets.Data:
 
 
 def print_estimate(settings: Settings, trials: int, workers: int, data: datasets.Data) -> None:
-    """What the search would take on this machine."""
+    """Estimate the time of the search on this machine."""
     torch.set_num_threads(1)
     separate, together, seconds = estimate(settings, trials, data)
     print(

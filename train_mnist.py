@@ -11,7 +11,7 @@ confusion.png, mistakes.png, handwritten.png and handwritten.csv (your own digit
 model.pt (the weights), checkpoint.pt (for --resume), config.json, history.csv, losses.csv, classes.csv, metrics.json.
 """
 
-import pipeline  # noqa: F401, first: it answers Ctrl-C while the libraries load
+import pipeline  # noqa: F401, first: it handles Ctrl-C while the libraries load
 
 # isort: split
 from dataclasses import dataclass

@@ -6,9 +6,16 @@ handles it. A terminal or a pipe whose encoding lacks a character, such as Windo
 
 import io
 import os
+import re
 import shlex
 import sys
+from collections.abc import Sequence
 from types import TracebackType
+
+
+def command(arguments: Sequence[str]) -> str:
+    """Return a command line for this Python, with *** for the passwords in URLs."""
+    return shlex.join([sys.executable, *(re.sub(r"(://[^:@/]*:).*@", r"\1***@", text) for text in arguments)])
 
 
 def _report_interrupt(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
@@ -16,7 +23,7 @@ def _report_interrupt(kind: type[BaseException], value: BaseException, trace: Tr
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, value, trace)
         return
-    print("\nstopped; to start again:  " + shlex.join([sys.executable, *sys.argv]), file=sys.stderr, flush=True)
+    print("\nstopped; to start again:  " + command(sys.argv), file=sys.stderr, flush=True)
     os._exit(130)  # or Python would end as killed by a signal
 
 

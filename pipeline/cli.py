@@ -9,12 +9,12 @@ import dataclasses
 import json
 import math
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pipeline import command
 from pipeline.errors import Failure, WrongUsage, disk_trouble
 
 DATA_DIR = Path(os.environ.get("DATA_DIR") or "data")
@@ -147,7 +147,7 @@ def _type(field: dataclasses.Field) -> type:
 
 
 def _path(text: str) -> Path:
-    """Path("") would be the folder where the script was started, and all below it."""
+    """Convert to a path; an empty one is an error, since Path("") is the working directory."""
     if not text:
         raise argparse.ArgumentTypeError("is empty: give a path")
     return Path(text)
@@ -158,7 +158,7 @@ def _range(least: float, most: float) -> str:
 
 
 def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any]) -> None:
-    """Run a script: the command line to `main`, what can be expected to go wrong to one line and a status."""
+    """Parse the command line and call `main`; turn expected errors into one line and an exit status."""
     settings = parse(config, presets, sys.modules[main.__module__].__doc__ or "", sys.argv[1:])
     try:
         main(settings)
@@ -173,15 +173,15 @@ def launch(main: Callable[[Any], Any], config: type, presets: Mapping[str, Any])
 
 
 def _next_step(settings: Any) -> str:
-    """After Ctrl-C: the command that continues the run, or starts it again."""
+    """Return what to print after Ctrl-C: the command that continues the run, or starts it again."""
     if getattr(settings, "record", None):
-        return ""  # what was recorded is there, and is not written over
+        return ""  # the recording is complete, and is not overwritten
     arguments, end = sys.argv, []
     if hasattr(settings, "resume"):
         arguments, end = [argument for argument in sys.argv if argument != "--resume"], ["--resume"]
-    # of a study the database knows what is done
+    # the database of a study contains what is done
     purpose = "to continue" if end or hasattr(settings, "study") else "to start again"
-    return f"; {purpose}:  " + shlex.join([sys.executable, *arguments, *end])
+    return f"; {purpose}:  " + command([*arguments, *end])
 
 
 def _leave(line: str, status: int) -> NoReturn:
@@ -190,5 +190,5 @@ def _leave(line: str, status: int) -> NoReturn:
 
 
 def changed(now: Mapping[str, Any], then: Mapping[str, Any]) -> str:
-    """The flags that make the settings now what they were then; empty where they are the same."""
+    """Return the flags that change the settings `now` to those of `then`; empty if they are equal."""
     return " ".join(f"--{name.replace('_', '-')} {then.get(name)}" for name in now if now[name] != then.get(name))

@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT
 
 import train_mnist
-from pipeline import checkpoints, cli, files, runtime
+from pipeline import checkpoints, cli, command, files, runtime
 from pipeline.cli import option
 from pipeline.errors import Failure, WrongUsage
 
@@ -239,3 +239,10 @@ def test_what_a_result_depends_on_is_said_by_the_flag():
     settings = cli.result_settings(train_mnist.Config())
     assert {"seed", "epochs", "dataset", "outliers"} <= settings.keys()
     assert not {"device", "threads", "data_dir", "output_dir", "show", "preset", "resume"} & settings.keys()
+
+
+def test_a_command_line_is_printed_without_passwords():
+    line = command(
+        ["x.py", "--storage", "postgresql://me:p@ss:w/rd@host/db", "--source", "rtsp://u:secret@cam/1", "a@b"]
+    )
+    assert line.endswith("x.py --storage 'postgresql://me:***@host/db' --source 'rtsp://u:***@cam/1' a@b"), line

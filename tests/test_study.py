@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.errors import Failure
+from pipeline.errors import Failure, WrongUsage
 from pipeline.tuning import leases, search_space, storage
 from pipeline.tuning.search_space import Settings
 from pipeline.tuning.study import Job, Study, best, describe, results
@@ -29,6 +29,39 @@ def hurried(monkeypatch):
     monkeypatch.setattr(storage, "SQLITE_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(storage, "START_TIMEOUT_SECONDS", 0.8)
     monkeypatch.setattr(storage, "RUN_TIMEOUT_SECONDS", 0.8)
+
+
+@pytest.mark.parametrize("name", ["a%20b", "what next?", "x {v1}", "#1", "a'b\"c", "é 漢 & = +"])
+def test_any_folder_can_hold_the_database(tmp_path, name):
+    (tmp_path / name).mkdir()
+    study = Study(storage.sqlite_url(tmp_path / name / "study.db"), "one", SMALL, 1)
+    assert (tmp_path / name / "study.db").is_file() and [path.name for path in tmp_path.iterdir()] == [name]
+    assert study.take() is not None
+    study.release()
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        *((f"postgresql+psycopg://me:{password}@localhost/clothes", "write @ : / % as %40 %3A %2F %25")
+          for password in ("p@ss:w/rd", "secret@word", "se:cret", "sec/ret", "100%", "a%zz")),
+        ("sqlite://", "a database in memory cannot be resumed"), ("sqlite:///:memory:", "a database in memory"),
+        ("sqlite:///file:x?mode=memory&uri=true", "a database in memory"), ("secretword", "is not a database URL"),
+        ("postgresql://secret:1:2/x", "is not a database URL"),
+    ],
+)  # fmt: skip
+def test_urls_that_cannot_work_are_refused_at_once_without_the_password(given, line):
+    with pytest.raises(WrongUsage) as failure:
+        storage.checked_url(given)
+    message = str(failure.value)
+    assert line in message and not any(part in message for part in ("p@ss", "secret", "w/rd", "word@", "a%zz", "100%"))
+
+
+def test_a_url_that_works_keeps_its_password():
+    given = "postgresql+psycopg://me:p%40ss%3Aw%2Frd%25@localhost:5433/clothes"
+    assert storage.sqlalchemy.make_url(storage.checked_url(given)).password == "p@ss:w/rd%"
+    assert storage.without_password(given) == "postgresql+psycopg://me:***@localhost:5433/clothes"
+    assert storage.checked_url("sqlite:///x{v1}.db") == "sqlite:///x%7Bv1%7D.db"
 
 
 def row(epoch: int, accuracy: float = 80.0) -> dict:

@@ -206,3 +206,11 @@ def test_confusion_and_per_class():
     table = metrics.per_class(counts)
     assert table.examples.tolist() == [2, 1, 2]
     assert table.recall.tolist() == [50, 100, 100] and table.precision.tolist() == [100, 50, 100]
+
+
+def test_a_rest_of_one_example_trains_with_batch_normalization(split):
+    """Batch normalization needs two values per channel, and the last convolution of four gives one per example."""
+    few = Split(split.images[:33], split.labels[:33])
+    model = models.FashionNet(models.DIGITS, conv_layers=4)
+    (epoch,) = loop.fit(model, few, Recipe(epochs=1, batch_size=32, batch_norm=4), seed=1, quiet=True)
+    assert [seen for seen, _ in epoch.batch_losses] == [33]

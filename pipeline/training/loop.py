@@ -99,6 +99,8 @@ def fit(
         for epoch in range(first, recipe.epochs):
             torch.manual_seed(1_000_003 * seed + epoch)
             batches = torch.randperm(len(train), device=device).split(recipe.batch_size)
+            if recipe.batch_norm and len(batches) > 1 and len(batches[-1]) == 1:
+                batches = *batches[:-2], torch.cat(batches[-2:])  # batch normalization needs two examples
             losses = []
             right = torch.zeros((), dtype=torch.int64, device=device)
             for i, batch in enumerate(batches, start=epoch * steps):

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
 from pipeline import errors, runtime
-from pipeline.errors import Failure
+from pipeline.errors import Failure, first_line
 from pipeline.tuning import leases, study, trial
 from pipeline.tuning.search_space import Settings
 from pipeline.tuning.study import Job, Study
@@ -83,10 +83,16 @@ def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder
                     pipe.send(("row", row))
                     if not pipe.recv():
                         break
+            except (ConnectionError, EOFError):
+                raise
             except (Failure, torch.OutOfMemoryError) as failure:
-                pipe.send(("failed", str(failure).splitlines()[0]))
+                pipe.send(("failed", first_line(failure)))
+            except OSError as failure:
+                pipe.send(("broken", errors.disk_trouble(failure)))
+            except Exception as failure:
+                pipe.send(("failed", f"{type(failure).__name__}: {first_line(failure)}"))
     except (ConnectionError, EOFError):
-        pass  # the parent is gone
+        pass  # the parent has ended
     except Failure as failure:
         pipe.send(("broken", str(failure)))
     except OSError as failure:

@@ -1,10 +1,10 @@
-"""A preset of train_mnist.py over five seeds, each in a process of its own, as a user starts it.
+"""Run a preset of train_mnist.py with five seeds, each in its own process.
 
-    DATA_DIR=... python -m benchmarks.best              the default; about ten minutes on two cores
+    DATA_DIR=... python -m benchmarks.best              the default preset; about ten minutes on two cores
     DATA_DIR=... python -m benchmarks.best classic      another preset
 
-Writes benchmarks/results/<preset>.json: mean and spread of the test accuracy, seconds, peak memory. The
-weights stay in outputs/benchmarks/<preset>/, where benchmarks.decline finds them.
+Writes benchmarks/results/<preset>.json: mean and standard deviation of the test accuracy, seconds, peak
+memory. The weights stay in outputs/benchmarks/<preset>/ for the other benchmarks.
 """
 
 import json
@@ -28,13 +28,13 @@ def run(preset: str, seed: int, folder: Path) -> dict:
     seconds = time.perf_counter() - start
     assert status == 0, f"train_mnist.py ended with {status}"
     metrics = json.loads((folder / "metrics.json").read_text())
-    kept = {name: metrics[name] for name in ("test_accuracy", "valid_accuracy", "test_loss", "best_epoch")}
-    return {"seed": seed, **kept, "seconds": seconds, "peak_mib": usage.ru_maxrss / 1024}
+    selected = {name: metrics[name] for name in ("test_accuracy", "valid_accuracy", "test_loss", "best_epoch")}
+    return {"seed": seed, **selected, "seconds": seconds, "peak_mib": usage.ru_maxrss / 1024}
 
 
 def main(preset: str = "best") -> None:
     folder = Path("outputs/benchmarks") / preset
-    rows = [results.say(run(preset, seed, folder / str(seed))) for seed in range(SEEDS)]
+    rows = [results.print_row(run(preset, seed, folder / str(seed))) for seed in range(SEEDS)]
     accuracies = [row["test_accuracy"] for row in rows]
     results.write(
         preset,

@@ -1,9 +1,10 @@
-"""What a trial costs beside its training: taking it, reporting its epochs, ending it; with 0 and 500 finished before.
+"""Measure the overhead of a trial: starting it, reporting its epochs, ending it.
 
     python -m benchmarks.bookkeeping                                 on SQLite
     python -m benchmarks.bookkeeping postgresql+psycopg://...        on a server, in an empty database
 
-The trials train nothing. Writes benchmarks/results/bookkeeping.json, or bookkeeping_postgresql.json.
+Measures it in a study with 0 and with 500 finished trials. The trials train nothing. Writes
+benchmarks/results/bookkeeping.json, or bookkeeping_postgresql.json.
 """
 
 import dataclasses
@@ -19,11 +20,11 @@ from pipeline.tuning import search_space
 from pipeline.tuning.search_space import Settings
 from pipeline.tuning.study import Study, is_unfinished
 
-FINISHED, MEASURED = 500, 20
+FINISHED_TRIALS, MEASURED_TRIALS = 500, 20
 
 
-def trial(open_study: Study) -> dict:
-    """Milliseconds of one job's bookkeeping, by its parts; that of a trial is that of 20 epochs."""
+def measure_job(open_study: Study) -> dict:
+    """Measure one job's overhead in ms: `take`, `epoch`, and `trial` of 20 epochs."""
     start = time.perf_counter()
     job = open_study.take()
     taken = time.perf_counter()
@@ -38,16 +39,16 @@ def trial(open_study: Study) -> dict:
     return {"take": take, "epoch": epoch, "trial": take + 20 * epoch}
 
 
-def history(url: str, name: str, settings: Settings, count: int) -> None:
-    """A study with so many finished trials."""
+def create_study(url: str, name: str, settings: Settings, count: int) -> None:
+    """Create a study with `count` finished trials."""
     study = optuna.create_study(storage=url, study_name=name, direction="maximize")
     study.set_user_attr("settings", dataclasses.asdict(settings))
-    kinds = search_space.distributions(settings)
-    for one in search_space.plan(settings, count):
-        reports = {epoch: 80.0 + epoch / 10 for epoch in range(1, one["epochs"] + 1)}
+    distributions = search_space.distributions(settings)
+    for params in search_space.plan(settings, count):
+        reports = {epoch: 80.0 + epoch / 10 for epoch in range(1, params["epochs"] + 1)}
         study.add_trial(
             optuna.trial.create_trial(
-                value=90.0, params=one, distributions=kinds, intermediate_values=reports,
+                value=90.0, params=params, distributions=distributions, intermediate_values=reports,
                 user_attrs={"test_acc": 89.0, "time_sec": 20.0},
             )
         )  # fmt: skip
@@ -58,19 +59,19 @@ def main(url: str = "") -> None:
         url = url or f"sqlite:///{folder}/study.db"
         rows = []
         for pruner in ("none", "hyperband"):
-            for finished in (0, FINISHED):
-                # one-cycle, so that a job is a trial, but for networks without hidden units
+            for finished in (0, FINISHED_TRIALS):
+                # with one-cycle, a job is one trial, except for networks without hidden units
                 settings = Settings(schedule="one-cycle", max_batch_size=128, pruner=pruner)
-                history(url, f"{pruner} {finished}", settings, finished)
-                open_study = Study(url, f"{pruner} {finished}", settings, finished + MEASURED)
+                create_study(url, f"{pruner} {finished}", settings, finished)
+                open_study = Study(url, f"{pruner} {finished}", settings, finished + MEASURED_TRIALS)
                 while any(map(is_unfinished, open_study.trials())):
-                    rows.append(results.say({"pruner": pruner, "finished": finished, **trial(open_study)}))
+                    rows.append(results.print_row({"pruner": pruner, "finished": finished, **measure_job(open_study)}))
     summary = {
         f"{part}_ms_{pruner}_{finished}": statistics.median(
             row[part] for row in rows if row["pruner"] == pruner and row["finished"] == finished
         )
         for pruner in ("none", "hyperband")
-        for finished in (0, FINISHED)
+        for finished in (0, FINISHED_TRIALS)
         for part in ("take", "epoch", "trial")
     }
     results.write("bookkeeping" + ("_postgresql" if url.startswith("postgresql") else ""), summary, rows)

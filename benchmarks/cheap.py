@@ -1,11 +1,12 @@
-"""What does fashion_grid_search.py --preset cheap find, and what does it cost beside the report's 75 trials?
+"""Measure accuracy and cost of `fashion_grid_search.py --preset cheap`.
 
-    DATA_DIR=... python -m benchmarks.cheap               three searches of one worker each: hours; it can be stopped
+    DATA_DIR=... python -m benchmarks.cheap               three searches with one worker each; hours; resumable
 
-Each search's answer is its configuration of best validation accuracy; the test accuracy of that one counts. The cost is
-epochs times seconds: of each search those it learned, of the report those of its 75 configurations one by one; the
-seconds of an epoch of each shape are measured here, for all alike, on one thread, the best of TURNS. Writes
-benchmarks/results/cheap.json and cheap_<seed>.csv; the studies stay in outputs/benchmarks/cheap/.
+The accuracy of a search is the test accuracy of the configuration with the best validation accuracy. The cost is
+relative to the report's 75 configurations: epochs times seconds per epoch, over the epochs that a search trains, and
+over those of the 75 trained one by one. The seconds per epoch of each network shape are measured here, on one thread,
+as the minimum of REPEATS. Writes benchmarks/results/cheap.json and cheap_<seed>.csv; the studies stay in
+outputs/benchmarks/cheap/.
 """
 
 import dataclasses
@@ -21,9 +22,9 @@ from pipeline import cli, files
 from pipeline.tuning import search_space, trial
 from pipeline.tuning.search_space import Configuration, Settings
 
-SEEDS = range(6, 9)  # 0 to 5 were looked at when the preset was chosen
-TURNS = 3
-SIZE = ("conv_layers", "linear_layers", "hidden_units", "batch_size")
+SEEDS = range(6, 9)  # the preset was chosen with seeds 0 to 5
+REPEATS = 3
+SHAPE_KEYS = ("conv_layers", "linear_layers", "hidden_units", "batch_size")
 
 
 def settings_of(config: fashion_grid_search.Config) -> Settings:
@@ -42,27 +43,30 @@ def main() -> None:
     data = trial.fashion_data(Settings(), cli.DATA_DIR)
     measured: dict[tuple, float] = {}
 
-    def seconds(one: Configuration, settings: Settings) -> float:
-        key = (settings.optimizer, *(one[name] for name in SIZE))
+    def seconds(params: Configuration, settings: Settings) -> float:
+        key = (settings.optimizer, *(params[name] for name in SHAPE_KEYS))
         if key not in measured:
-            measured[key] = min(trial.seconds_per_epoch(one, settings, data) for _ in range(TURNS))
+            measured[key] = min(trial.seconds_per_epoch(params, settings, data) for _ in range(REPEATS))
         return measured[key]
 
     report = Settings()
-    whole = sum(one["epochs"] * seconds(one, report) for one in search_space.plan(report, 75))
+    report_seconds = sum(params["epochs"] * seconds(params, report) for params in search_space.plan(report, 75))
     rows = []
     for seed, table in tables.items():
         settings = settings_of(dataclasses.replace(PRESETS["cheap"], seed=seed))
-        learned = {}
-        for one in table[[*search_space.DIMENSIONS]].to_dict("records"):
-            asked = one | {"epochs": settings.max_epochs}
-            key = search_space.family(asked, settings)
-            learned[key] = max(learned.get(key, one), one, key=lambda each: each["epochs"])
-        cost = sum(one["epochs"] * seconds(one, settings) for one in learned.values())
+        trained = {}
+        for params in table[[*search_space.DIMENSIONS]].to_dict("records"):
+            requested = params | {"epochs": settings.max_epochs}
+            key = search_space.family(requested, settings)
+            trained[key] = max(trained.get(key, params), params, key=lambda candidate: candidate["epochs"])
+        cost = sum(params["epochs"] * seconds(params, settings) for params in trained.values())
         best = table[table.state == "complete"].iloc[0]
         row = {"seed": seed, "valid_accuracy": best.valid_acc, "test_accuracy": best.test_acc}
-        row |= {"epochs": sum(int(one["epochs"]) for one in learned.values()), "share_of_the_report": cost / whole}
-        rows.append(results.say(row))
+        row |= {
+            "epochs": sum(int(params["epochs"]) for params in trained.values()),
+            "share_of_the_report": cost / report_seconds,
+        }
+        rows.append(results.print_row(row))
     accuracies = [row["test_accuracy"] for row in rows]
     results.write(
         "cheap",
@@ -70,7 +74,7 @@ def main() -> None:
             "test_accuracy_mean": statistics.mean(accuracies),
             "test_accuracy_deviation": statistics.stdev(accuracies),
             "times_cheaper": 1 / statistics.mean(row["share_of_the_report"] for row in rows),
-            "report_hours_of_one_thread": whole / 3600,
+            "report_hours_of_one_thread": report_seconds / 3600,
         },
         rows,
     )

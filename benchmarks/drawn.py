@@ -1,8 +1,9 @@
-"""How far do drawn digits go? Networks that saw nothing else, on the real MNIST test split.
+"""Test networks trained only on synthetic digits on the real MNIST test split.
 
-    DATA_DIR=... python -m benchmarks.drawn          some five minutes on two cores
+    DATA_DIR=... python -m benchmarks.drawn          about five minutes on two cores
 
-Five epochs of the default recipe on 50,000 drawn digits, three seeds; the drawn validation split picks the epoch.
+Five epochs of the default recipe on 50,000 synthetic digits, three seeds; the synthetic validation split selects the
+epoch.
 Writes benchmarks/results/drawn.json.
 """
 
@@ -24,7 +25,7 @@ from pipeline.training import loop
 def main() -> None:
     real = datasets.mnist(cli.DATA_DIR, "mnist").test
     start = time.perf_counter()
-    drawn = datasets.synthetic_digits()
+    synthetic = datasets.synthetic_digits()
     seconds = time.perf_counter() - start
     recipe = dataclasses.replace(train_mnist.PRESETS["best"], epochs=5)
     rows = []
@@ -32,11 +33,11 @@ def main() -> None:
         torch.manual_seed(seed)
         model = models.MnistNet(dropout=recipe.dropout)
         best = max(
-            loop.fit(model, drawn.train, recipe, seed, quiet=True),
-            key=lambda epoch: metrics.evaluate(epoch.model, drawn.valid).accuracy,
+            loop.fit(model, synthetic.train, recipe, seed, quiet=True),
+            key=lambda epoch: metrics.evaluate(epoch.model, synthetic.valid).accuracy,
         )
-        row = {"seed": seed, "drawn_test_accuracy": metrics.evaluate(best.model, drawn.test).accuracy}
-        rows.append(results.say({**row, "real_test_accuracy": metrics.evaluate(best.model, real).accuracy}))
+        row = {"seed": seed, "drawn_test_accuracy": metrics.evaluate(best.model, synthetic.test).accuracy}
+        rows.append(results.print_row({**row, "real_test_accuracy": metrics.evaluate(best.model, real).accuracy}))
     accuracies = [row["real_test_accuracy"] for row in rows]
     summary = {
         "real_test_accuracy_mean": statistics.mean(accuracies),

@@ -1,13 +1,13 @@
-"""How well do the Greek recipes read letters of people they never saw? Five seeds each.
+"""Measure the Greek recipes on letters of writers outside the training set.
 
-    DATA_DIR=... python -m benchmarks.greek          real and drawn letters to learn from
-    DATA_DIR=... python -m benchmarks.greek drawn    drawn letters only
-    DATA_DIR=... python -m benchmarks.greek all      drawn letters only, 1,000 of each of 24 classes, one seed
-    DATA_DIR=... python -m benchmarks.greek one      each real letter by networks that learned from all the others,
-                                                     and from 500 drawn ones a class, to save time
+    DATA_DIR=... python -m benchmarks.greek          train on real and synthetic letters, five seeds
+    DATA_DIR=... python -m benchmarks.greek drawn    train on synthetic letters only, five seeds
+    DATA_DIR=... python -m benchmarks.greek all      train on 1,000 synthetic letters of each of 24 classes, one seed
+    DATA_DIR=... python -m benchmarks.greek one      leave one out: classify each real letter by networks trained on
+                                                     all others and on only 500 synthetic ones per class, to save time
 
-Needs the digit weights of train_mnist.py, and real letters in folders by their names: data/greek_train to learn from,
-data/greek_test to test on. Writes benchmarks/results/greek.json, greek_drawn.json, greek_all.json, greek_one.json.
+Needs the digit weights of train_mnist.py and real letters in one folder per class: data/greek_train for training,
+data/greek_test for the test. Writes benchmarks/results/greek.json, greek_drawn.json, greek_all.json or greek_one.json.
 """
 
 import dataclasses
@@ -39,8 +39,8 @@ SEEDS = 5
 DIGITS = Path("outputs/train_mnist/model.pt")
 
 
-def contestants(digits: Path, names: list[str]) -> dict[str, tuple[Recipe, Callable[[], nn.Module]]]:
-    """The four recipes by name, each with what builds its network."""
+def all_recipes(digits: Path, names: list[str]) -> dict[str, tuple[Recipe, Callable[[], nn.Module]]]:
+    """Return name -> recipe and a function that builds its network, for four recipes."""
     transfers = {
         f"{preset} transfer": (recipe, lambda layers=recipe.unfreeze: transfer_greek.transfer(digits, names, layers))
         for preset, recipe in transfer_greek.PRESETS.items()
@@ -52,7 +52,7 @@ def contestants(digits: Path, names: list[str]) -> dict[str, tuple[Recipe, Calla
 
 
 def train_once(source: Source, recipe: Recipe, build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """One network after the last epoch, in silence; the seed decides its letters, its first weights and its steps."""
+    """Train one network; the seed sets its synthetic letters, weights and batches."""
     train, _ = letters.training_mixture(source, recipe, seed, with_outliers=recipe.decline > 0)
     torch.manual_seed(seed)
     *_, last = loop.fit(build(), train, recipe, seed, quiet=True)
@@ -63,12 +63,13 @@ def split(source: Source, names: list[str]) -> Split:
     return letters.as_split(source.pictures, source.labels, names)
 
 
-def sure(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+def confident(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return (N,) bool: whether the confidence exceeds MIN_CONFIDENCE."""
     return metrics.predict(model, images).amax(1).exp() > MIN_CONFIDENCE
 
 
 def measure(source: Source, recipes: dict, seeds: int) -> list[dict]:
-    """Train each recipe; what it reads of the letters, and what it takes for a letter that is none."""
+    """Train each recipe; measure accuracy and how often it classifies non-letters."""
     tests = {
         "train letters": letters.find_source(TRAIN, Path(), False),
         "test letters": letters.find_source(TEST, Path(), False),
@@ -82,18 +83,18 @@ def measure(source: Source, recipes: dict, seeds: int) -> list[dict]:
             start = time.perf_counter()
             model = train_once(source, recipe, build, seed)
             row = {"recipe": name, "seed": seed, "seconds": time.perf_counter() - start}
-            for test, letters_of in tests.items():
-                examples = split(letters_of, source.names)
+            for test, test_source in tests.items():
+                examples = split(test_source, source.names)
                 row[f"{test} correct"] = metrics.evaluate(model, examples).accuracy
-                row[f"{test} classified"] = 100 * sure(model, examples.images).float().mean().item()
-            row["digits taken for letters"] = 100 * sure(model, digits).float().mean().item()
-            row["other letters taken for these"] = 100 * sure(model, others).float().mean().item()
-            rows.append(results.say(row))
+                row[f"{test} classified"] = 100 * confident(model, examples.images).float().mean().item()
+            row["digits taken for letters"] = 100 * confident(model, digits).float().mean().item()
+            row["other letters taken for these"] = 100 * confident(model, others).float().mean().item()
+            rows.append(results.print_row(row))
     return rows
 
 
-def summarise(rows: list[dict]) -> dict:
-    """Mean and standard deviation over the seeds, per recipe."""
+def summarize(rows: list[dict]) -> dict:
+    """Return the mean, minimum and standard deviation over the seeds for each recipe."""
     summary = {}
     for name in dict.fromkeys(row["recipe"] for row in rows):
         runs = [row for row in rows if row["recipe"] == name]
@@ -106,17 +107,17 @@ def summarise(rows: list[dict]) -> dict:
     return summary
 
 
-def one_by_one(source: Source, recipes: dict) -> list[dict]:
-    """Each real letter is read by a network that learned from the others, and from as many drawn ones as ever."""
+def leave_one_out(source: Source, recipes: dict) -> list[dict]:
+    """Classify each real letter after training on the others and synthetic ones."""
     rows = []
     for i, label in enumerate(source.labels):
-        rest = Source(source.names, np.delete(source.pictures, i, 0), source.labels[:i] + source.labels[i + 1 :])
+        remaining = Source(source.names, np.delete(source.pictures, i, 0), source.labels[:i] + source.labels[i + 1 :])
         row = {"letter": i, "label": label}
         for name, (recipe, build) in recipes.items():
-            model = train_once(rest, recipe, build, seed=i)
+            model = train_once(remaining, recipe, build, seed=i)
             left_out = letters.as_split(source.pictures[i : i + 1], [label], source.names)
             row[name] = metrics.evaluate(model, left_out).accuracy == 100
-        rows.append(results.say(row))
+        rows.append(results.print_row(row))
     return rows
 
 
@@ -124,11 +125,11 @@ def main(part: str) -> None:
     source = letters.find_source(TRAIN, Path(), False)
     if part in ("drawn", "all"):
         source = letters.synthetic_source(part == "all")
-    recipes = contestants(DIGITS, source.names)
+    recipes = all_recipes(DIGITS, source.names)
     best = {name: recipe for name, recipe in recipes.items() if name.startswith("best")}
     if part == "one":
         best = {name: (dataclasses.replace(recipe, drawn=500), build) for name, (recipe, build) in best.items()}
-        rows = one_by_one(source, best)
+        rows = leave_one_out(source, best)
         correct = {name: sum(row[name] for row in rows) for name in best}
         summary = {
             name: {"correct": n, "of": len(rows), "interval": results.interval(n, len(rows))}
@@ -145,7 +146,7 @@ def main(part: str) -> None:
     if part == "drawn":
         recipes = best
     rows = measure(source, recipes, 1 if part == "all" else SEEDS)
-    results.write("greek" if part == "real" else f"greek_{part}", summarise(rows), rows)
+    results.write("greek" if part == "real" else f"greek_{part}", summarize(rows), rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure the accuracy on real handwriting: kinds of images, writers and weights, as many as given.
+"""Measure the accuracy on real handwriting, for each kind of images and weights.
 
     python -m benchmarks.handwriting FOLDER outputs/benchmarks/best/*/model.pt
 
@@ -28,7 +28,7 @@ import torch
 
 import models
 from benchmarks import results
-from benchmarks.photos import answers, tutorial_way
+from benchmarks.photos import classify_samples, tutorial_preprocessing
 from pipeline import checkpoints, plots
 from pipeline.datasets import datasets
 from pipeline.datasets.handwriting_folder import Sample
@@ -39,13 +39,13 @@ from pipeline.preprocessing.photo import Photo, as_uint8
 
 OUTPUT = Path("outputs/benchmarks/handwriting")
 WORST = 30
-PHOTO_SIDE = 160  # pixels, to show
+PHOTO_SIDE = 160  # pixels, in the figure
 LOOKALIKES = Path(__file__).parent / "digit_lookalikes.txt"
 LETTERS_AS_DIGITS = str.maketrans("OoQDIl|iZzSsBGbqg", "00001111225586699")
 
 
-def plain_way(photo: np.ndarray) -> np.ndarray:
-    """Usual image processing: closing, difference, Otsu's threshold, large parts, a stroke that can be seen."""
+def plain_preprocessing(photo: np.ndarray) -> np.ndarray:
+    """Preprocess by closing, difference, Otsu, large components, stroke widening."""
     gray = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY) if photo.ndim == 3 else photo
     scale = 400 / max(gray.shape)
     gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -68,20 +68,20 @@ def plain_way(photo: np.ndarray) -> np.ndarray:
     return center_ink(255 * mask)
 
 
-WAYS = {  # the readings of a photo, of which a network chooses one
+PREPROCESSING = {  # photo -> alternative inputs, from which a network selects one
     "ours": lambda pixels: Photo(pixels).readings(),
-    "plain": lambda pixels: [plain_way(pixels)],
-    "tutorial": lambda pixels: [tutorial_way(pixels)],
+    "plain": lambda pixels: [plain_preprocessing(pixels)],
+    "tutorial": lambda pixels: [tutorial_preprocessing(pixels)],
 }
 
 
 @dataclass
 class Kind:
-    """Pictures of one kind, as the networks see them."""
+    """Images of one kind and the networks' inputs made from them."""
 
     name: str
     files: list[Path] = field(default_factory=list)
-    samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))  # way -> of each file
+    samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))  # preprocessing -> one per file
     rapidocr: list[str] = field(default_factory=list)
 
     @property
@@ -94,7 +94,7 @@ class Kind:
 
 
 def rapidocr():
-    """A function from a photo to RapidOCR's text, or None where it is not installed."""
+    """Return a function from photo to RapidOCR's text; None if not installed."""
     try:
         from rapidocr import RapidOCR
     except ImportError:
@@ -109,59 +109,59 @@ def rapidocr():
     return read
 
 
-def transcripts(folder: Path) -> dict[Path, str]:
-    """The sheets of a folder and its folders, and what is written on them."""
-    sheets = {}
+def read_transcripts(folder: Path) -> dict[Path, str]:
+    """Return page -> transcript, for all pages at any depth of a folder."""
+    pages = {}
     for table in sorted(folder.rglob("transcripts.csv")):
         with open(table, newline="", encoding="utf-8") as file:
-            sheets |= {table.parent / row["file"]: row["transcript"] for row in csv.DictReader(file)}
-    return sheets
+            pages |= {table.parent / row["file"]: row["transcript"] for row in csv.DictReader(file)}
+    return pages
 
 
-def read_kinds(folder: Path, sheets: dict[Path, str], other) -> list[Kind]:
-    """Every picture whose folder names what it shows, read in every way; a kind is the folder above that."""
-    found: dict[Path, Kind] = {}
+def read_kinds(folder: Path, pages: dict[Path, str], ocr) -> list[Kind]:
+    """Preprocess all images in class folders; the folder above names the kind."""
+    kinds: dict[Path, Kind] = {}
     for file in list_images(folder):
-        if file in sheets:
+        if file in pages:
             continue
-        kind = found.setdefault(file.parent.parent, Kind(file.parent.parent.name))
+        kind = kinds.setdefault(file.parent.parent, Kind(file.parent.parent.name))
         photo = as_uint8(read_image(file))
         kind.files.append(file)
-        shown = resize(photo, min(1, PHOTO_SIDE / max(photo.shape[:2])))
-        for way, function in WAYS.items():
-            picture, *others = function(photo)
-            kind.samples[way].append(Sample(file, file.parent.name, None, shown, picture, others))
-        if other:
-            kind.rapidocr.append(other(photo))
-    return list(found.values())
+        thumbnail = resize(photo, min(1, PHOTO_SIDE / max(photo.shape[:2])))
+        for method, function in PREPROCESSING.items():
+            image, *alternatives = function(photo)
+            kind.samples[method].append(Sample(file, file.parent.name, None, thumbnail, image, alternatives))
+        if ocr:
+            kind.rapidocr.append(ocr(photo))
+    return list(kinds.values())
 
 
 def is_lookalike(kind: Kind) -> np.ndarray:
-    """(N,) bool: which pictures of something else are a digit in somebody's hand."""
+    """Return (N,) bool: which images of non-digits look like a handwritten digit."""
     lines = LOOKALIKES.read_text(encoding="utf-8").splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
     paths = [f"{kind.name}/{file.parent.name}/{file.name}" for file in kind.files]
     return np.array([any(fnmatch.fnmatch(path, pattern) for pattern in patterns) for path in paths])
 
 
-def shares(counts: dict[str, list[int]], of: int) -> dict:
-    """Mean percentages over the weights, each of the same pictures, with the interval of the nearest whole number."""
+def percentages(counts: dict[str, list[int]], total: int) -> dict:
+    """Return mean percentages over weights; intervals of the nearest whole numbers."""
     correct, classified, both = (np.array(counts[name]) for name in ("correct", "classified", "both"))
-    row = {"n": of, "correct": 100 * correct.mean() / of, "classified": 100 * classified.mean() / of}
+    row = {"n": total, "correct": 100 * correct.mean() / total, "classified": 100 * classified.mean() / total}
     row["correct when classified"] = 100 * both.sum() / max(1, classified.sum())
-    row["interval"] = results.interval(round(correct.mean()), of)
+    row["interval"] = results.interval(round(correct.mean()), total)
     row["interval when classified"] = results.interval(round(both.mean()), max(1, round(classified.mean())))
     return row
 
 
-def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.ndarray]:
-    """The figures of pictures that show a class, at the places `where`; and the mean probability of the truth."""
-    labels, writers = kind.labels[where], kind.writers[where]
+def measure_images(kind: Kind, networks: list, indices: np.ndarray) -> tuple[dict, np.ndarray]:
+    """Measure the images at `indices`; also return each label's mean probability."""
+    labels, writers = kind.labels[indices], kind.writers[indices]
     names = networks[0].class_names
-    truth = torch.tensor([names.index(label) for label in labels])
+    target = torch.tensor([names.index(label) for label in labels])
     row, mean_probability = {}, 0
-    for way in WAYS:
-        samples = [kind.samples[way][i] for i in where]
+    for method in PREPROCESSING:
+        samples = [kind.samples[method][i] for i in indices]
         counts, by_writer = defaultdict(list), 0
         for network in networks:
             images = [sample.picture for sample in handwriting.choose_readings(network, samples)]
@@ -171,43 +171,43 @@ def of_known(kind: Kind, networks: list, where: np.ndarray) -> tuple[dict, np.nd
             for name, values in (("correct", correct), ("classified", classified), ("both", correct & classified)):
                 counts[name].append(int(values.sum()))
             by_writer = by_writer + correct / len(networks)
-            if way == "ours":
+            if method == "ours":
                 probabilities = handwriting.predict_views(network, datasets.normalize(np.stack(images))).exp()
-                mean_probability = mean_probability + probabilities[torch.arange(len(truth)), truth] / len(networks)
-        if way == "ours":
-            row = shares(counts, len(where))
+                mean_probability = mean_probability + probabilities[torch.arange(len(target)), target] / len(networks)
+        if method == "ours":
+            row = percentages(counts, len(indices))
             row["by writer"] = {
                 writer: [int((writers == writer).sum()), 100 * by_writer[writers == writer].mean()]
                 for writer in sorted(set(writers))
             }
         else:
-            row[f"{way}: correct"] = 100 * np.mean(counts["correct"]) / len(where)
+            row[f"{method}: correct"] = 100 * np.mean(counts["correct"]) / len(indices)
     if kind.rapidocr and set(names) == set(models.DIGITS):
-        row["RapidOCR: correct"] = 100 * np.mean([kind.rapidocr[i] == kind.labels[i] for i in where])
+        row["RapidOCR: correct"] = 100 * np.mean([kind.rapidocr[i] == kind.labels[i] for i in indices])
     return row, mean_probability
 
 
-def of_sheet(photo: np.ndarray, transcript: str, networks: list) -> dict:
-    """How many of the networks read it to the last digit; what the first of them says."""
+def measure_page(photo: np.ndarray, transcript: str, networks: list) -> dict:
+    """Return the share of networks with all digits correct, and the first one's text."""
     characters = Photo(photo).characters()
-    wanted = transcript.replace("/", "") if transcript.replace("/", "").isdigit() else transcript
-    exact, first = 0, ""
+    expected = transcript.replace("/", "") if transcript.replace("/", "").isdigit() else transcript
+    exact, first_text = 0, ""
     for network in networks:
         table = handwriting.classify(network, [character.image for character in characters]) if characters else None
-        likeliest = "" if table is None else "".join(table.prediction)
+        predicted = "" if table is None else "".join(table.prediction)
         classified = "" if table is None else "".join(table.answer.replace(handwriting.UNCLEAR, "?"))
-        exact += (likeliest if wanted.isdigit() else classified.replace("?", "")) == "".join(
-            filter(str.isdigit, wanted)
+        exact += (predicted if expected.isdigit() else classified.replace("?", "")) == "".join(
+            filter(str.isdigit, expected)
         )
-        first = first or classified
-    return {"transcript": transcript, "read": first, "exact": exact / len(networks)}
+        first_text = first_text or classified
+    return {"transcript": transcript, "read": first_text, "exact": exact / len(networks)}
 
 
 def main(folder: Path, weights: list[Path]) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    sheets = transcripts(folder)
-    all_kinds = read_kinds(folder, sheets, rapidocr())
+    pages = read_transcripts(folder)
+    all_kinds = read_kinds(folder, pages, rapidocr())
     groups = defaultdict(list)
     for path in weights:
         network = checkpoints.load(path, None, "train_mnist.py")
@@ -218,37 +218,40 @@ def main(folder: Path, weights: list[Path]) -> None:
         for kind in all_kinds:
             if kind.name.endswith("_train"):
                 continue
-            # capitals have the names of small letters
-            is_other = kind.name.startswith("nondigit")
-            where = np.flatnonzero(np.isin(kind.labels, networks[0].class_names) & (not is_other))
+            # folders of capital letters have the names of lower-case letters
+            is_nondigit = kind.name.startswith("nondigit")
+            indices = np.flatnonzero(np.isin(kind.labels, networks[0].class_names) & (not is_nondigit))
             row = {"network": group, "weights": len(networks), "kind": kind.name}
-            if len(where):
-                figures, probability = of_known(kind, networks, where)
+            if len(indices):
+                figures, probability = measure_images(kind, networks, indices)
                 row |= figures
-                worst += [(float(p), kind, int(i)) for p, i in zip(probability, where, strict=True)]
-            elif is_other and set(networks[0].class_names) == set(models.DIGITS):
-                alike = is_lookalike(kind)
-                tables = [answers(network, kind.samples["ours"]) for network in networks]
+                worst += [(float(p), kind, int(i)) for p, i in zip(probability, indices, strict=True)]
+            elif is_nondigit and set(networks[0].class_names) == set(models.DIGITS):
+                lookalike = is_lookalike(kind)
+                tables = [classify_samples(network, kind.samples["ours"]) for network in networks]
                 classified = [(table.answer != handwriting.UNCLEAR).to_numpy() for table in tables]
-                row |= {"n": int((~alike).sum()), "classified": 100 * np.mean([a[~alike].mean() for a in classified])}
-                row |= {"lookalikes": int(alike.sum())}
-                if alike.any():
-                    row["lookalikes classified"] = 100 * np.mean([a[alike].mean() for a in classified])
+                row |= {
+                    "n": int((~lookalike).sum()),
+                    "classified": 100 * np.mean([a[~lookalike].mean() for a in classified]),
+                }
+                row |= {"lookalikes": int(lookalike.sum())}
+                if lookalike.any():
+                    row["lookalikes classified"] = 100 * np.mean([a[lookalike].mean() for a in classified])
             else:
                 continue
             rows.append(row)
-            results.say({name: value for name, value in row.items() if name != "by writer"})
+            results.print_row({name: value for name, value in row.items() if name != "by writer"})
             summary[f"{group}: {kind.name}"] = {name: row[name] for name in ("correct", "classified") if name in row}
         if set(networks[0].class_names) == set(models.DIGITS):
-            for sheet, transcript in sheets.items():
-                row = {"network": group, "kind": sheet.parent.name, "file": sheet.name}
-                row |= of_sheet(as_uint8(read_image(sheet)), transcript, networks)
-                rows.append(results.say(row))
+            for page, transcript in pages.items():
+                row = {"network": group, "kind": page.parent.name, "file": page.name}
+                row |= measure_page(as_uint8(read_image(page)), transcript, networks)
+                rows.append(results.print_row(row))
         worst = sorted(worst, key=lambda item: item[0])[:WORST]
         samples = handwriting.choose_readings(networks[0], [kind.samples["ours"][i] for _, kind, i in worst])
-        table = answers(networks[0], samples)
+        table = classify_samples(networks[0], samples)
         table["label"] = [sample.label for sample in samples]
-        title = f"The {WORST} that left the truth the least probability"
+        title = f"The {WORST} images whose label has the lowest probability"
         name = f"worst_{group.replace(' ', '_')}.png"
         OUTPUT.mkdir(parents=True, exist_ok=True)
         plots.save(handwriting_figure.handwriting(samples, table, title), OUTPUT / name)

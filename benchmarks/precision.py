@@ -1,9 +1,9 @@
-"""What does bfloat16 gain and what does it cost, in the search's own training of networks for clothes?
+"""Compare bfloat16 with float32 in speed and accuracy, on the search's training.
 
-    DATA_DIR=... python -m benchmarks.precision           eight minutes of one core
+    DATA_DIR=... python -m benchmarks.precision           eight minutes on one core
 
-The first CONFIGURATIONS of the report's plan, EPOCHS epochs each, on one thread, each with its own seed; float32 and
-bfloat16 take turns at every epoch, so that what else the machine does meets both. Writes
+Trains the first CONFIGURATIONS of the report's 75 on Fashion-MNIST for EPOCHS epochs, on one thread, each with its own
+seed. float32 and bfloat16 alternate after every epoch, so that other load on the machine affects both. Writes
 benchmarks/results/precision.json.
 """
 
@@ -27,13 +27,13 @@ def main() -> None:
     runtime.flush_denormals()
     data = trial.fashion_data(Settings(), cli.DATA_DIR)
     rows = []
-    for seed, one in enumerate(search_space.plan(Settings(), CONFIGURATIONS)):
-        row = {**one, "epochs": EPOCHS, "seed": seed}
+    for seed, params in enumerate(search_space.plan(Settings(), CONFIGURATIONS)):
+        row = {**params, "epochs": EPOCHS, "seed": seed}
         runs = {}
         for precision in ("float32", "bfloat16"):
             recipe = trial.recipe(row, Settings(precision=precision), torch.device("cpu"))
             torch.manual_seed(seed)
-            runs[precision] = loop.fit(trial.build_network(one), data.train, recipe, seed, quiet=True)
+            runs[precision] = loop.fit(trial.build_network(params), data.train, recipe, seed, quiet=True)
             row[f"{precision}_seconds"] = 0.0
         for _ in range(EPOCHS):
             for precision, epochs in runs.items():
@@ -41,7 +41,7 @@ def main() -> None:
                 model = next(epochs).model
                 row[f"{precision}_seconds"] += time.perf_counter() - start
                 row[f"{precision}_valid_accuracy"] = metrics.evaluate(model, data.valid).accuracy
-        rows.append(results.say(row))
+        rows.append(results.print_row(row))
     lost = [row["float32_valid_accuracy"] - row["bfloat16_valid_accuracy"] for row in rows]
     summary = {
         "times_faster": sum(row["float32_seconds"] for row in rows) / sum(row["bfloat16_seconds"] for row in rows),

@@ -1,11 +1,11 @@
-"""How much sooner does `train_mnist.py --preset quick` reach 99 % than the textbook's program?
+"""Compare the time to 99 %: `train_mnist.py --preset quick`, textbook loop.
 
     DATA_DIR=... python -m benchmarks.quick          about fifteen minutes on two cores
 
-Both sides run in one process, in turns, on the same two threads and with the same network. Counted is everything
-after the imports: opening (and, on our side, verifying) the data, training, and every evaluation. The textbook's
-program (torchvision, DataLoader, batches of 64, SGD 0.01, momentum 0.9) is stopped after the first epoch with 99.0 %
-on the test split; ours runs its recipe to the end, whatever comes out. Writes benchmarks/results/quick.json.
+Both run alternately in one process, on two threads, with the same network. The time includes everything after the
+imports: loading the data (our loader also verifies it), training, and every evaluation. The textbook loop (torchvision,
+DataLoader, batches of 64, SGD with learning rate 0.01 and momentum 0.9) stops after the first epoch with 99.0 % on the
+test split; ours always completes its recipe. Writes benchmarks/results/quick.json.
 """
 
 import statistics
@@ -30,12 +30,12 @@ SEEDS, TEXTBOOK_RUNS, THREADS, TARGET = 10, 3, 2, 99.0
 
 
 def quick(seed: int) -> dict:
-    """Our side, with the evaluations that the script makes."""
+    """Train with the preset and evaluate as the script does."""
     start = time.perf_counter()
     data = mnist(cli.DATA_DIR, "mnist")
     recipe = train_mnist.PRESETS["quick"]
     torch.manual_seed(seed)
-    opened = time.perf_counter()
+    data_loaded = time.perf_counter()
     for epoch in loop.fit(models.MnistNet(dropout=recipe.dropout), data.train, recipe, seed, quiet=True):
         valid_accuracy = metrics.evaluate(epoch.model, data.valid).accuracy
         test_accuracy = metrics.evaluate(epoch.model, data.test).accuracy
@@ -46,13 +46,13 @@ def quick(seed: int) -> dict:
         "test_accuracy": test_accuracy,
         "valid_accuracy": valid_accuracy,
         "seconds": end - start,
-        "fit_seconds": end - opened,
+        "fit_seconds": end - data_loaded,
         "examples": epoch.examples,
     }
 
 
 def textbook(seed: int) -> dict:
-    """The loop of a hundred tutorials, until an epoch ends with the target."""
+    """Train with the usual tutorial loop until the test accuracy reaches TARGET."""
     start = time.perf_counter()
     torch.manual_seed(seed)
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
@@ -70,14 +70,14 @@ def textbook(seed: int) -> dict:
             optimizer.step()
         model.eval()
         with torch.no_grad():
-            right = sum((model(x).argmax(1) == y).sum().item() for x, y in DataLoader(test, batch_size=1000))
-        accuracy = 100 * right / len(test)
+            correct = sum((model(x).argmax(1) == y).sum().item() for x, y in DataLoader(test, batch_size=1000))
+        accuracy = 100 * correct / len(test)
     seconds = time.perf_counter() - start
     return {"side": "textbook", "seed": seed, "test_accuracy": accuracy, "epochs": epochs, "seconds": seconds}
 
 
 def matrix_rate() -> float:
-    """Floating-point operations a second in a large float32 matrix product, the best of several."""
+    """Return the operations per second of a large float32 matrix product."""
     a, b, best = torch.randn(2048, 2048), torch.randn(2048, 2048), float("inf")
     for _ in range(10):
         start = time.perf_counter()
@@ -87,7 +87,7 @@ def matrix_rate() -> float:
 
 
 def operations_per_example() -> float:
-    """Forward and backward, multiplications and additions, as torch counts them."""
+    """Count multiplications and additions of a forward and backward pass."""
     model = models.MnistNet()
     with FlopCounterMode(display=False) as counter:
         model(torch.randn(10, 1, 28, 28)).sum().backward()
@@ -97,15 +97,17 @@ def operations_per_example() -> float:
 def main() -> None:
     torch.set_num_threads(THREADS)
     rows, rates = [], []
-    for turn in range(SEEDS):
+    for seed in range(SEEDS):
         rates.append(matrix_rate())
-        rows.append(results.say(quick(turn)))
-        if turn % (SEEDS // TEXTBOOK_RUNS) == 0 and turn < SEEDS - 1:
-            rows.append(results.say(textbook(turn)))
+        rows.append(results.print_row(quick(seed)))
+        if seed % (SEEDS // TEXTBOOK_RUNS) == 0 and seed < SEEDS - 1:
+            rows.append(results.print_row(textbook(seed)))
     ours, theirs = ([row for row in rows if row["side"] == side] for side in ("quick", "textbook"))
-    median = {side: statistics.median(row["seconds"] for row in part) for side, part in (("o", ours), ("t", theirs))}
-    work = operations_per_example()
-    rate = statistics.median(work * row["examples"] / row["fit_seconds"] for row in ours)
+    median = {
+        side: statistics.median(row["seconds"] for row in side_rows) for side, side_rows in (("o", ours), ("t", theirs))
+    }
+    operations = operations_per_example()
+    rate = statistics.median(operations * row["examples"] / row["fit_seconds"] for row in ours)
     accuracies = [row["test_accuracy"] for row in ours]
     results.write(
         "quick",

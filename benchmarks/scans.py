@@ -1,9 +1,10 @@
-"""Measure the accuracy on letters in rough scans: 44 pixels, binary, ruled and dotted lines as dark as the ink.
+"""Measure the accuracy on letters in rough binary scans of 44 pixels.
 
     python -m benchmarks.scans FOLDER outputs/transfer_greek/model.pt outputs/greek_from_scratch/model.pt
 
-FOLDER contains photographs of letters in folders named after them; the scans are made from these. Writes
-benchmarks/results/scans.json: `correct` and `classified` in percent for each set of weights and each kind of scan.
+FOLDER contains photographs of letters in one folder per class; the scans are simulated from these, with ruled and
+dotted lines as dark as the ink. Writes benchmarks/results/scans.json: `correct` and `classified` in percent for each
+set of weights and each kind of scan.
 """
 
 import sys
@@ -28,19 +29,27 @@ KINDS = {
 }
 
 
-def scan(glyph: np.ndarray, other: np.ndarray, spoiled: list[str], rng: np.random.Generator) -> np.ndarray:
-    """(28, 28) uint8 pictures of a letter and of its neighbour -> (44, 44) uint8, 0 ink and 255 paper."""
+def scan(glyph: np.ndarray, neighbor: np.ndarray, disturbances: list[str], rng: np.random.Generator) -> np.ndarray:
+    """Simulate a scan from a letter and its neighbor.
+
+    Args:
+        glyph, neighbor: (28, 28) uint8, light on dark.
+        disturbances: those to add, of "line", "dots" and "neighbours".
+
+    Returns:
+        (44, 44) uint8, ink 0 and paper 255.
+    """
     page = np.zeros((SIDE, SIDE), bool)
     ink = glyph > 110
     margin = (SIDE - len(ink)) // 2
     page[margin:-margin, margin:-margin] = ink
-    if "line" in spoiled:  # at the foot of the letter, or a little below
+    if "line" in disturbances:  # on the lowest pixel of the letter, or up to 3 pixels below
         page[min(np.flatnonzero(page.any(1))[-1] + rng.integers(0, 4), SIDE - 2)] = True
-    if "dots" in spoiled:
+    if "dots" in disturbances:
         page[3, ::2] = page[::2, 2] = page[::2, -3] = True
-    if "neighbours" in spoiled:  # cut by the sides
-        page[margin:-margin, :4] |= other[:, -12:-8] > 110
-        page[margin:-margin, -4:] |= other[:, 8:12] > 110
+    if "neighbours" in disturbances:  # cut off by the left and right border
+        page[margin:-margin, :4] |= neighbor[:, -12:-8] > 110
+        page[margin:-margin, -4:] |= neighbor[:, 8:12] > 110
     return np.where(page, 0, 255).astype(np.uint8)
 
 
@@ -51,17 +60,17 @@ def main(folder: Path, weights: list[Path]) -> None:
         model = checkpoints.load(path, None, "transfer_greek.py")
         samples, _ = read_folder(folder, model.class_names)
         samples = [sample for sample in samples if sample.label]
-        for kind, spoiled in KINDS.items():
+        for kind, disturbances in KINDS.items():
             rng = np.random.default_rng(0)
-            pictures = [
-                photo_reading.photo_to_mnist(scan(sample.picture, rng.choice(samples).picture, spoiled, rng))
+            images = [
+                photo_reading.photo_to_mnist(scan(sample.picture, rng.choice(samples).picture, disturbances, rng))
                 for sample in samples
             ]
-            table = handwriting.classify(model, pictures)
+            table = handwriting.classify(model, images)
             correct = table.prediction == [sample.label for sample in samples]
             row = {"weights": path.parent.name, "kind": kind, "letters": len(samples)}
             row |= {"correct": 100 * correct.mean(), "classified": 100 * (table.answer != handwriting.UNCLEAR).mean()}
-            rows.append(results.say(row))
+            rows.append(results.print_row(row))
     results.write("scans", {"least correct": min(row["correct"] for row in rows)}, rows)
 
 

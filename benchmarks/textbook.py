@@ -1,19 +1,19 @@
-"""How much sooner are the report's 75 trials done by fashion_grid_search.py than by the textbook's loop?
+"""Time the report's 75 trials with fashion_grid_search.py and a textbook loop.
 
-    DATA_DIR=... python -m benchmarks.textbook           some twenty minutes on two quiet cores
-    DATA_DIR=... python -m benchmarks.textbook 1         the textbook's loop on one thread
+    DATA_DIR=... python -m benchmarks.textbook           about twenty minutes on two idle cores
+    DATA_DIR=... python -m benchmarks.textbook 1         the textbook loop on one thread
 
-Both sides are measured on a sample, in turns, and extrapolated to the 75 configurations of seed 0.
+Both are measured alternately on a sample of network shapes and extrapolated to the 75 configurations of seed 0.
 
-The sample: SHAPES of the shapes in the 75 (convolutions, linear layers, hidden units, batch size), evenly spaced in
-their order. The textbook (torchvision, ToTensor, DataLoader, one configuration after the other, torch's default
-threads) learns from PICTURES training pictures and evaluates as many of the test split. That gives an epoch:
-50,000 to learn from, 10,000 of validation, and 10,000 of the test split every fifth epoch, as the search evaluates. The
-search runs two processes of one thread each on the same shape at the same time; its rate is that of both together. The
-best turn counts, since what disturbs only slows; a shape outside the sample counts as the nearest inside. Epochs: for
-the textbook those of the 75, one by one; for the search those that are left where one run serves a family. Beside the
-seconds on the clock stand those of the processors, which other programs on the machine change less. Writes
-benchmarks/results/textbook.json, or textbook_1.json.
+The sample is SHAPES of the shapes in the 75 (convolutions, linear layers, hidden units, batch size), evenly spaced in
+sorted order. The textbook loop (torchvision, ToTensor, DataLoader, one configuration after the other, torch's default
+threads) trains on SAMPLE_IMAGES training images and evaluates as many test images. This is scaled to an epoch of 50,000
+training images, 10,000 validation images and, every fifth epoch, 10,000 test images, as the search evaluates. The
+search runs two processes with one thread each on the same shape at the same time, and their rates are added. The
+fastest repeat counts, since other load only slows; a shape outside the sample takes the time of the nearest inside.
+The textbook loop trains all epochs of the 75; the search trains once for all configurations of a family. CPU seconds
+are reported besides wall-clock seconds, since other load changes them less. Writes benchmarks/results/textbook.json,
+or textbook_1.json.
 """
 
 import multiprocessing
@@ -33,111 +33,116 @@ from pipeline.training import loop
 from pipeline.tuning import search_space, trial
 from pipeline.tuning.search_space import Configuration, Settings
 
-TRIALS, SHAPES, PICTURES, TURNS, WORKERS = 75, 8, 1600, 3, 2
-SIZE = ("conv_layers", "linear_layers", "hidden_units", "batch_size")
+TRIALS, SHAPES, SAMPLE_IMAGES, REPEATS, WORKERS = 75, 8, 1600, 3, 2
+SHAPE_KEYS = ("conv_layers", "linear_layers", "hidden_units", "batch_size")
 TRAIN, VALID, TEST_EVERY = 50_000, 10_000, search_space.EPOCH_STEP
 
 
-def textbook(one: Configuration) -> tuple[float, float]:
-    """Seconds of an epoch, on the clock and of the processors."""
+def textbook(params: Configuration) -> tuple[float, float]:
+    """Return the wall-clock and CPU seconds of an epoch of the textbook loop."""
     tensor = transforms.ToTensor()
-    train = Subset(datasets.FashionMNIST(cli.DATA_DIR, train=True, transform=tensor), range(PICTURES))
-    test = Subset(datasets.FashionMNIST(cli.DATA_DIR, train=False, transform=tensor), range(PICTURES))
-    model = trial.build_network(one)
-    optimizer = torch.optim.Adam(model.parameters(), lr=one["learning_rate"])
+    train = Subset(datasets.FashionMNIST(cli.DATA_DIR, train=True, transform=tensor), range(SAMPLE_IMAGES))
+    test = Subset(datasets.FashionMNIST(cli.DATA_DIR, train=False, transform=tensor), range(SAMPLE_IMAGES))
+    model = trial.build_network(params)
+    optimizer = torch.optim.Adam(model.parameters(), lr=params["learning_rate"])
     start = now()
     model.train()
-    for images, labels in DataLoader(train, batch_size=one["batch_size"], shuffle=True):
+    for images, labels in DataLoader(train, batch_size=params["batch_size"], shuffle=True):
         optimizer.zero_grad()
         F.nll_loss(model(images), labels).backward()
         optimizer.step()
-    learned = now()
+    train_end = now()
     model.eval()
     with torch.no_grad():
         sum((model(images).argmax(1) == labels).sum().item() for images, labels in DataLoader(test, batch_size=64))
-    return whole(start, learned, now())
+    return scale_to_epoch(start, train_end, now())
 
 
-def engine(one: Configuration, data: Data) -> tuple[float, float]:
-    """The same in one worker."""
+def search(params: Configuration, data: Data) -> tuple[float, float]:
+    """Return the wall-clock and CPU seconds of an epoch in one search worker."""
     settings = Settings()
-    recipe = trial.recipe(one | {"epochs": 1}, settings, torch.device("cpu"))
-    model = trial.build_network(one)
+    recipe = trial.recipe(params | {"epochs": 1}, settings, torch.device("cpu"))
+    model = trial.build_network(params)
     start = now()
     (epoch,) = loop.fit(model, data.train, recipe, settings.seed, quiet=True)
-    learned = now()
+    train_end = now()
     metrics.evaluate(epoch.model, data.test)
-    return whole(start, learned, now())
+    return scale_to_epoch(start, train_end, now())
 
 
 def now() -> tuple[float, float]:
+    """Return the wall-clock and CPU time in seconds."""
     return time.perf_counter(), time.process_time()
 
 
-def whole(start: tuple, learned: tuple, end: tuple) -> tuple[float, float]:
-    """An epoch's seconds on both clocks, from those of PICTURES pictures learned from and evaluated."""
-    evaluated = VALID + 10_000 / TEST_EVERY
+def scale_to_epoch(start: tuple, train_end: tuple, end: tuple) -> tuple[float, float]:
+    """Scale the wall-clock and CPU times of SAMPLE_IMAGES images to an epoch."""
+    evaluated_images = VALID + 10_000 / TEST_EVERY
     return tuple(
-        ((b - a) * TRAIN + (c - b) * evaluated) / PICTURES for a, b, c in zip(start, learned, end, strict=True)
+        ((b - a) * TRAIN + (c - b) * evaluated_images) / SAMPLE_IMAGES
+        for a, b, c in zip(start, train_end, end, strict=True)
     )
 
 
 def work(pipe) -> None:
+    """Measure the configurations received from a pipe until None arrives."""
     runtime.tune_process()
     torch.set_num_threads(1)
     data = fashion_mnist(cli.DATA_DIR)
-    few = [Split(part.images[:PICTURES], part.labels[:PICTURES]) for part in (data.train, data.valid, data.test)]
-    data = Data(data.name, *few)
-    while one := pipe.recv():
-        pipe.send(engine(one, data))
+    subsets = [
+        Split(part.images[:SAMPLE_IMAGES], part.labels[:SAMPLE_IMAGES]) for part in (data.train, data.valid, data.test)
+    ]
+    data = Data(data.name, *subsets)
+    while params := pipe.recv():
+        pipe.send(search(params, data))
 
 
 def main(threads: str = "") -> None:
     if threads:
         torch.set_num_threads(int(threads))
-    chosen = search_space.plan(Settings(), TRIALS)
-    shapes = sorted({tuple(one[name] for name in SIZE): one for one in chosen}.items())
-    sample = [one for _, one in shapes[:: max(1, len(shapes) // SHAPES)]]
+    plan = search_space.plan(Settings(), TRIALS)
+    shapes = sorted({tuple(params[name] for name in SHAPE_KEYS): params for params in plan}.items())
+    sample = [params for _, params in shapes[:: max(1, len(shapes) // SHAPES)]]
     context = multiprocessing.get_context("spawn")
     pipes = []
     for _ in range(WORKERS):
-        pipe, far = context.Pipe()
-        context.Process(target=work, args=(far,), daemon=True).start()
+        pipe, child_pipe = context.Pipe()
+        context.Process(target=work, args=(child_pipe,), daemon=True).start()
         pipes.append(pipe)
     rows = []
-    for turn in range(-1, TURNS):  # the first warms up
-        for one in sample if turn >= 0 else sample[:1]:
-            clock, processors = textbook(one)
+    for repeat in range(-1, REPEATS):  # the first is a warm-up
+        for params in sample if repeat >= 0 else sample[:1]:
+            wall, cpu = textbook(params)
             for pipe in pipes:
-                pipe.send(one)
-            answers = [pipe.recv() for pipe in pipes]
-            row = {"turn": turn, **{name: one[name] for name in SIZE}, "textbook": clock, "textbook_cpu": processors}
-            row["search"] = 1 / sum(1 / clock for clock, _ in answers)  # of an epoch, all at work
-            row["search_cpu"] = sum(processors for _, processors in answers) / len(answers)
-            rows += [results.say(row)] if turn >= 0 else []
+                pipe.send(params)
+            times = [pipe.recv() for pipe in pipes]
+            row = {"turn": repeat, **{name: params[name] for name in SHAPE_KEYS}, "textbook": wall, "textbook_cpu": cpu}
+            row["search"] = 1 / sum(1 / wall for wall, _ in times)  # seconds per epoch of all workers together
+            row["search_cpu"] = sum(cpu for _, cpu in times) / len(times)
+            rows += [results.print_row(row)] if repeat >= 0 else []
 
     for pipe in pipes:
         pipe.send(None)
 
-    longest = {}
-    for one in chosen:
-        key = search_space.family(one, Settings())
-        longest[key] = max(longest.get(key, one), one, key=lambda each: each["epochs"])
+    family_runs = {}
+    for params in plan:
+        key = search_space.family(params, Settings())
+        family_runs[key] = max(family_runs.get(key, params), params, key=lambda candidate: candidate["epochs"])
     hours = {}
     for name in ("textbook", "search", "textbook_cpu", "search_cpu"):
         best = {}
         for row in rows:
-            shape = tuple(row[key] for key in SIZE)
+            shape = tuple(row[key] for key in SHAPE_KEYS)
             best[shape] = min(row[name], best.get(shape, row[name]))
-        runs = chosen if name.startswith("textbook") else longest.values()
-        hours[name] = sum(one["epochs"] * nearest(best, one) for one in runs) / 3600
+        runs = plan if name.startswith("textbook") else family_runs.values()
+        hours[name] = sum(params["epochs"] * nearest(best, params) for params in runs) / 3600
     results.write(
         "textbook" + (f"_{threads}" if threads else ""),
         {
             "times_faster": hours["textbook"] / hours["search"],
             "times_less_processor": hours["textbook_cpu"] / hours["search_cpu"],
-            "textbook_epochs": sum(one["epochs"] for one in chosen),
-            "search_epochs": sum(one["epochs"] for one in longest.values()),
+            "textbook_epochs": sum(params["epochs"] for params in plan),
+            "search_epochs": sum(params["epochs"] for params in family_runs.values()),
             **{f"{name}_hours": value for name, value in hours.items()},
             "textbook_threads": torch.get_num_threads(),
             "workers": WORKERS,
@@ -146,10 +151,10 @@ def main(threads: str = "") -> None:
     )
 
 
-def nearest(measured: dict[tuple, float], one: Configuration) -> float:
-    """The seconds of the shape that resembles most: first by convolutions, then by the others in order."""
-    wanted = [one[name] for name in SIZE]
-    return measured[min(measured, key=lambda shape: [abs(a - b) for a, b in zip(shape, wanted, strict=True)])]
+def nearest(measured: dict[tuple, float], params: Configuration) -> float:
+    """Return the seconds of the nearest shape, comparing SHAPE_KEYS in order."""
+    shape_wanted = [params[name] for name in SHAPE_KEYS]
+    return measured[min(measured, key=lambda shape: [abs(a - b) for a, b in zip(shape, shape_wanted, strict=True)])]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How much do two workers on two cores do in the time of one?
+"""Compare the throughput of two search workers with that of one.
 
-    DATA_DIR=... python -m benchmarks.workers            some minutes on two quiet cores
+    DATA_DIR=... python -m benchmarks.workers            a few minutes on two idle cores
 
-The same small search by one worker and by two, in turns, each in a new folder: 3,000 pictures, five epochs, networks of
-one shape. Counted is the time between the first epoch's end and the last, since starting a process is no work. Beside
-it stands the load of the machine. Writes benchmarks/results/workers.json.
+Runs the same small search with one and with two workers, alternately, each in a new folder: 3,000 images, five epochs,
+networks of one shape. The time starts at the end of the first epoch, to exclude the start of the processes. Also
+records the load of the machine. Writes benchmarks/results/workers.json.
 """
 
 import os
@@ -20,15 +20,15 @@ from pipeline.tuning.search_space import Settings
 from pipeline.tuning.study import Study
 from pipeline.tuning.workers import run_workers
 
-TURNS, TRIALS = 3, 8
+REPEATS, TRIALS = 3, 8
 SETTINGS = Settings(
     max_conv_layers=1, max_linear_layers=1, max_dropout=0.9, max_hidden_units=64, max_batch_size=32, max_epochs=5,
     pictures=3000,
 )  # fmt: skip
 
 
-def pace(workers: int) -> dict:
-    """Epochs a second, from the first epoch's end on."""
+def throughput(workers: int) -> dict:
+    """Measure epochs per second, from the end of the first to that of the last."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         open_study = Study(f"sqlite:///{folder / 'study.db'}", "workers", SETTINGS, TRIALS)
@@ -41,7 +41,11 @@ def pace(workers: int) -> dict:
 
 
 def main() -> None:
-    rows = [results.say(pace(workers) | {"load": os.getloadavg()[0]}) for _ in range(TURNS) for workers in (1, 2)]
+    rows = [
+        results.print_row(throughput(workers) | {"load": os.getloadavg()[0]})
+        for _ in range(REPEATS)
+        for workers in (1, 2)
+    ]
     best = {n: max(row["epochs_per_second"] for row in rows if row["workers"] == n) for n in (1, 2)}
     results.write("workers", {"two_over_one": best[2] / best[1]}, rows)
 

@@ -23,7 +23,7 @@ from test_models import spoil
 
 import models
 from benchmarks.robustness import kills
-from benchmarks.robustness.kills import CASES, Outcome, Warm
+from benchmarks.robustness.kills import CASES, ForkServer, Outcome
 from pipeline import checkpoints, errors, files, runtime
 from pipeline.datasets import datasets
 
@@ -35,7 +35,7 @@ SAMPLE = 5  # kills at an event, of each script
 
 @pytest.fixture(scope="module")
 def warm():
-    with Warm() as server:
+    with ForkServer() as server:
         yield server
 
 
@@ -43,7 +43,7 @@ def warm():
 def reference(warm, tmp_path_factory):
     """Of a script, a run that nobody killed."""
     place = tmp_path_factory.mktemp("references")
-    return functools.cache(lambda script: kills.prepare(warm, script, place))
+    return functools.cache(lambda script: kills.run_reference(warm, script, place))
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def test_killed_anywhere_it_ends_with_the_same_bits(script, warm, reference, tmp
     sample = SAMPLE if CASES[script].resumes else 2
     lives = [[{"event": event}] for event in rng.sample(range(1, known.events + 1), sample)]
     outcomes = []
-    for number, deaths in enumerate([*lives, kills.at_random(known, rng)]):
+    for number, deaths in enumerate([*lives, kills.random_kills(known, rng)]):
         (tmp_path / str(number)).mkdir()
-        outcomes.append(kills.life(warm, known, tmp_path / str(number), deaths))
+        outcomes.append(kills.run_with_kills(warm, known, tmp_path / str(number), deaths))
     assert sum(outcome["kills"] for outcome in outcomes) >= sample
 
 
@@ -87,18 +87,18 @@ def test_a_script_that_writes_in_place_is_caught(warm, reference, tmp_path):
     with pytest.raises((errors.Failure, AssertionError, json.JSONDecodeError)):
         for event in range(20, known.events, 3):  # the first images are behind it
             (tmp_path / str(event)).mkdir()
-            kills.life(warm, known, tmp_path / str(event), [{"event": event, "careless": True}])
+            kills.run_with_kills(warm, known, tmp_path / str(event), [{"event": event, "in_place": True}])
 
 
 @pytest.mark.parametrize("script", CASES)
 def test_the_same_seed_gives_the_same_bits(script, run, reference, tmp_path):
     assert run(script, "--output-dir", tmp_path / "again").status == 0
-    assert kills.bits(tmp_path / "again") == reference(script).bits
+    assert kills.file_digests(tmp_path / "again") == reference(script).file_digests
     if not CASES[script].is_random:
         return
     assert run(script, "--output-dir", tmp_path / "other", "--seed", "2").status == 0
-    other = kills.bits(tmp_path / "other")
-    changed = {name for name in other if other[name] != reference(script).bits.get(name)}
+    other = kills.file_digests(tmp_path / "other")
+    changed = {name for name in other if other[name] != reference(script).file_digests.get(name)}
     assert changed >= set(CASES[script].changes)
 
 
@@ -146,7 +146,7 @@ def test_spaces_unicode_and_links_in_paths(script, run, reference, tmp_path):
     (tmp_path / "a link").symlink_to(place)
     outcome = run(script, "--output-dir", tmp_path / "a link" / "out put")
     assert outcome.status == 0 and not outcome.error, outcome
-    assert kills.bits(place / "out put") == reference(script).bits
+    assert kills.file_digests(place / "out put") == reference(script).file_digests
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_a_full_disk_leaves_whole_files_and_goes_on_with_more_room(script, size,
         subprocess.run(["mount", "-o", "remount,size=100m", folder], check=True)
         resume = CASES[script].resume.split() if CASES[script].resumes else []
         assert run(script, "--output-dir", folder, *resume).status == 0
-        assert kills.bits(folder) == reference(script).bits
+        assert kills.file_digests(folder) == reference(script).file_digests
 
 
 # Ctrl-C

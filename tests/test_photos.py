@@ -150,9 +150,9 @@ def test_a_frame_around_the_picture_does_not_matter(digit, seed, width, gray):
     assert likeness(photo_to_mnist(framed), photo_to_mnist(picture)) > 0.9
 
 
-def test_cut_off_neighbours_stay_outside():
+def test_cut_off_neighbors_stay_outside():
     for i in range(12):
-        alone, crowd = (one(DIGITS[i % 10], i, fill=0.35, neighbours=there) for there in (False, True))
+        alone, crowd = (one(DIGITS[i % 10], i, fill=0.35, neighbors=there) for there in (False, True))
         assert likeness(photo_to_mnist(crowd), photo_to_mnist(alone)) > 0.9
 
 
@@ -393,8 +393,8 @@ SHEET = Conditions(size=(1000, 750), pen="black ballpoint", fill=0.85, noise=2, 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"pattern": "ruled"}, {"pattern": "squared"}, {"pattern": "dotted"}, {"turn": -6}, {"light": "shadow"},
-     {"turn": 7, "tilt": (0.1, 0.1)}, {"light": "lamp", "paper": "gray"}, {"gap": 0.06, "pen": "felt pen"},
+    [{}, {"pattern": "ruled"}, {"pattern": "squared"}, {"pattern": "dotted"}, {"rotation": -6}, {"light": "shadow"},
+     {"rotation": 7, "tilt": (0.1, 0.1)}, {"light": "lamp", "paper": "gray"}, {"gap": 0.06, "pen": "felt pen"},
      {"specks": 8}, {"paper": "black", "pen": "white pen"}, {"pen": "pencil", "noise": 5}],
     ids=str,
 )  # fmt: skip

@@ -43,7 +43,7 @@ def test_the_picture_has_the_size_asked_for(size):
 
 
 @pytest.mark.parametrize("pen", ["felt pen", "marker", "blue ballpoint"])
-@pytest.mark.parametrize("turned", [{}, {"turn": 9.0, "tilt": (0.1, -0.1), "curl": 0.01}])
+@pytest.mark.parametrize("turned", [{}, {"rotation": 9.0, "tilt": (0.1, -0.1), "curl": 0.01}])
 def test_boxes_hold_the_ink_and_nothing_but_it(pen, turned):
     picture, boxes = photograph(SHEET, 1, replace(CLEAN, size=(900, 700), fill=0.9, pen=pen, **turned))
     dark = darkness(picture) > 110
@@ -61,7 +61,7 @@ def test_boxes_stay_true_in_any_photograph():
     for seed in range(12):
         case = Conditions.random(np.random.default_rng(seed), size=(320, 240), pen="felt pen", paper="white", fill=0.5)
         _, boxes = photograph(["38"], seed, case)
-        plain = {"pattern": "plain", "edge": False, "neighbours": False, "specks": 0, "light": "even", "tint": 0.0}
+        plain = {"pattern": "plain", "edge": False, "neighbors": False, "specks": 0, "light": "even", "tint": 0.0}
         bare, same = photograph(["38"], seed, replace(case, **plain, blur=0.0, noise=0.0, quality=100))
         assert boxes == same
         assert all(x >= 0 and y >= 0 and x + wide <= 320 and y + high <= 240 for x, y, wide, high in boxes)
@@ -128,7 +128,7 @@ def test_every_paper_pattern_and_light_shows():
         ({"quality": 20}, 1),
         ({"tint": 1.0}, 5),
         ({"tint": -1.0}, 5),
-        ({"turn": 8.0}, 2),
+        ({"rotation": 8.0}, 2),
         ({"tilt": (0.2, 0.0)}, 1),
         ({"curl": 0.03}, 1),
         ({"gap": 0.1}, 2),
@@ -138,11 +138,11 @@ def test_every_condition_of_the_camera_shows(conditions, least):
     assert changed(["74"], **conditions).mean() > least
 
 
-def test_a_turn_is_clockwise():
-    for turn in (-8, 8):
-        places = middles(photograph(["55555"], 0, replace(CLEAN, turn=turn))[1])
+def test_rotation_is_clockwise():
+    for rotation in (-8, 8):
+        places = middles(photograph(["55555"], 0, replace(CLEAN, rotation=rotation))[1])
         slope = np.degrees(np.arctan2(*(places[-1] - places[0])[::-1]))
-        assert slope == pytest.approx(turn, abs=3)
+        assert slope == pytest.approx(rotation, abs=3)
 
 
 def test_what_is_tilted_away_is_smaller():
@@ -155,15 +155,15 @@ def test_what_is_tilted_away_is_smaller():
 
 def test_the_page_ends_in_the_picture_but_never_through_ink():
     for seed in range(6):
-        case = replace(CLEAN, fill=0.4, place=(0.2, 0.4), turn=5.0)
+        case = replace(CLEAN, fill=0.4, place=(0.2, 0.4), rotation=5.0)
         before, after = (photograph(["6"], seed, replace(case, edge=edge)) for edge in (False, True))
         moved = np.abs(after[0].astype(int) - before[0]).max(2) > 40
         x, y, width, height = after[1][0]
         assert 0.03 < moved.mean() < 0.6 and not moved[y : y + height, x : x + width].any()
 
 
-def test_neighbours_hang_over_the_border_and_keep_off_the_ink():
-    moved = changed(["6"], replace(CLEAN, fill=0.3), neighbours=True) > 60
+def test_neighbors_hang_over_the_border_and_keep_off_the_ink():
+    moved = changed(["6"], replace(CLEAN, fill=0.3), neighbors=True) > 60
     _, ((x, y, width, height),) = photograph(["6"], 0, replace(CLEAN, fill=0.3))
     border = np.concatenate([moved[0], moved[-1], moved[:, 0], moved[:, -1]])
     assert border.any() and not moved[y - 4 : y + height + 4, x - 4 : x + width + 4].any()
@@ -172,7 +172,7 @@ def test_neighbours_hang_over_the_border_and_keep_off_the_ink():
 def test_nobody_writes_on_the_desk():
     case = replace(CLEAN, fill=0.3, place=(0.2, 0.5))
     desk = changed(["6"], case, edge=True) > 60
-    letters = changed(["6"], replace(case, edge=True), neighbours=True) > 60
+    letters = changed(["6"], replace(case, edge=True), neighbors=True) > 60
     assert desk.any() and letters.any() and not (desk & letters).any()
 
 

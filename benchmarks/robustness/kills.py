@@ -1,11 +1,12 @@
-"""Kill each script at every write, flush and rename, and at random moments, go on, and compare with a run left alone.
+"""Kill each script at every file operation and at random; resume and compare.
 
-    python -m benchmarks.robustness.kills           each file operation once, then random moments: 1,000
+    python -m benchmarks.robustness.kills           at each file operation once, then at random, up to 1,000 kills
     python -m benchmarks.robustness.kills 100       fewer
 
-A kill is SIGKILL, which no program can answer; of the search it meets the script or its worker. The scripts run as they
-are, on data small enough to be killed often: one process imports the libraries and is copied for each run and each
-worker, and its pictures are blank. Writes benchmarks/results/kills.json.
+A killed run is resumed to its end, and its files are compared with those of an uninterrupted run. A kill is SIGKILL,
+which no program can handle; in the search it hits the script or its worker. The scripts are unchanged but run on little
+data: one process imports the libraries and is forked for each run and each worker, and figures are blank to save time.
+Writes benchmarks/results/kills.json.
 """
 
 import builtins
@@ -48,24 +49,24 @@ from pipeline.tuning import charts, leases
 
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
-EACH_LIFE = 4  # random kills of one run before it may end
+MAX_RANDOM_KILLS = 4  # random kills at most before a run may complete
 
 
 SEED = 1
-BEGUN = rf"seed {1_000_003 * SEED // 100}(\d\d)\n"  # the epoch that loop.fit begins
+STARTED = rf"seed {1_000_003 * SEED // 100}(\d\d)\n"  # printed when loop.fit starts an epoch
 
 
 @dataclass(frozen=True)
 class Case:
-    """A script, and how it is to be killed."""
+    """A script, its arguments and what its output is checked for."""
 
-    arguments: str  # small; {weights} stands for a digit network, {pictures} for a folder of handwriting
-    resumes: bool = True  # otherwise it begins anew
-    resume: str = "--resume"  # the flag that goes on, where one is needed
-    changes: tuple[str, ...] = ("model.pt", "history.csv")  # with another seed
-    finished: str = r"epoch (\d+)/"  # in what it prints: a piece of work that no kill may undo
-    begun: str = BEGUN  # likewise one that is begun; empty where pieces have no order
-    is_random: bool = True  # and so has a seed
+    arguments: str  # {weights} stands for a digit network, {pictures} for a folder of handwriting
+    resumes: bool = True  # otherwise it starts from the beginning
+    resume: str = "--resume"  # the flag that resumes, if one is needed
+    changes: tuple[str, ...] = ("model.pt", "history.csv")  # files that differ with another seed
+    finished: str = r"epoch (\d+)/"  # pattern in the output: a finished epoch or trial, which no kill may undo
+    started: str = STARTED  # pattern of a started one; empty if they have no order
+    is_random: bool = True  # whether it has a seed
 
 
 TRAINING = f"--seed {SEED} --threads 1 --device cpu --quiet --epochs 3 --handwritten {{pictures}}"
@@ -84,7 +85,7 @@ CASES = {
         resume="",
         changes=("results.csv",),
         finished=r"trial (\d+):",
-        begun="",
+        started="",
     ),
     "live_detect.py": Case("--headless --source {pictures} --digits {weights}", resumes=False, is_random=False),
 }
@@ -94,14 +95,13 @@ CASES = {
 
 
 def serve() -> None:
-    """Import everything once; then for each line of JSON on standard input run a script in a copy of this process."""
-
+    """Import everything once; run a script in a fork for each JSON line on stdin."""
     for script in CASES:
         __import__(Path(script).stem)
     torch.set_num_threads(1)
-    for module in (plots, figures, charts):  # to draw takes most of the time of so small a run
-        for name, maker in inspect.getmembers(module, inspect.isfunction):
-            if inspect.signature(maker).return_annotation is Figure:
+    for module in (plots, figures, charts):  # drawing would take most of the time of so short a run
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if inspect.signature(function).return_annotation is Figure:
                 setattr(module, name, lambda *_, **__: Figure(figsize=(1, 1)))
     datasets.VALIDATION_SIZE, letters.VALIDATION_LETTERS_PER_CLASS = 40, 4
     datasets.synthetic_digits = functools.cache(functools.partial(datasets.synthetic_digits, train=160, test=100))
@@ -128,23 +128,23 @@ def run(
     log: str,
     event: int | None = None,
     user: int | None = None,
-    careless: bool = False,
+    in_place: bool = False,
     **_: Any,
 ) -> None:
-    """What the copy does: the script as from the command line, dead at the given event."""
+    """Run a script as from the command line; get killed at the given event."""
     for name, number in ((log, 1), (f"{log}.err", 2)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.stdout.reconfigure(line_buffering=True)
     sys.argv = [script, *arguments]
     if user is not None:
-        codecs.lookup("ascii")  # the library itself may be closed to this user
+        codecs.lookup("ascii")  # load it now: this user may not be allowed to read the library
         os.setuid(user)
-    seeded = torch.manual_seed
-    torch.manual_seed = lambda seed: (print(f"seed {seed}"), seeded(seed))[1]  # fit does so as each epoch begins
+    manual_seed = torch.manual_seed  # loop.fit calls it at the start of each epoch
+    torch.manual_seed = lambda seed: (print(f"seed {seed}"), manual_seed(seed))[1]
     fork_workers()
-    if careless:
+    if in_place:
         files.atomic_write = contextlib.nullcontext
-    happened = arm(event)
+    count_events = kill_at_event(event)
     status = 0
     try:
         runpy.run_path(str(ROOT / script), run_name="__main__")
@@ -153,77 +153,77 @@ def run(
     except BaseException:
         traceback.print_exc()
         status = 70
-    print(f"{happened()} events")
+    print(f"{count_events()} events")
     sys.stdout.flush()
     os._exit(status)
 
 
 def fork_workers() -> None:
-    """Copy this process for each worker too; a copy gives up what a new process would not have had."""
+    """Fork workers instead of spawning; close pipe ends that spawning drops."""
     context = multiprocessing.get_context("fork")
-    really_pipe, ends = context.Pipe, []
+    original_pipe, ends = context.Pipe, []
 
     def pipe() -> tuple:
-        near, far = really_pipe()
-        ends.append(near)
-        return near, far
+        parent_end, child_end = original_pipe()
+        ends.append(parent_end)
+        return parent_end, child_end
 
-    def give_up() -> None:
+    def close_ends() -> None:
         for end in ends:
             end.close()
 
     context.Pipe = pipe
     multiprocessing.get_context = lambda _: context
-    os.register_at_fork(after_in_child=give_up)
+    os.register_at_fork(after_in_child=close_ends)
 
 
-def arm(fatal: int | None) -> Callable[[], int]:
-    """Die at the fatal one of all events that touch files; a write dies half done. Returns what counts them.
+def kill_at_event(fatal_event: int | None) -> Callable[[], int]:
+    """Kill the process at the given file event; return an event counter.
 
-    Workers count on where their parent is, and one process dies.
+    A write is killed after half of its bytes. Workers share the counter with their parent; only one process is killed.
     """
-    counted, is_over = np.frombuffer(mmap.mmap(-1, 16), np.int64).reshape(2, 1)  # in memory that they share
+    count, is_killed = np.frombuffer(mmap.mmap(-1, 16), np.int64).reshape(2, 1)  # in shared memory
 
-    def happens() -> bool:
-        counted[0] += 1
-        strikes = counted[0] == fatal and not is_over[0]
-        is_over[0] |= strikes
-        return strikes
+    def count_event() -> bool:
+        count[0] += 1
+        is_fatal = count[0] == fatal_event and not is_killed[0]
+        is_killed[0] |= is_fatal
+        return is_fatal
 
-    def die() -> None:
+    def kill_self() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     class File(io.FileIO):
         def write(self, content) -> int:
-            if happens():
+            if count_event():
                 super().write(bytes(content)[: len(content) // 2])
-                die()
+                kill_self()
             return super().write(content)
 
-    really_open = builtins.open
+    original_open = builtins.open
 
-    def opened(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
+    def open_counted(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
         if isinstance(file, int) or opener or not set(mode) & set("wax+"):
-            return really_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+            return original_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
         raw = File(file, "".join(sorted(set(mode) - set("bt"), reverse=True)))
         buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
         return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
 
-    def fatal_at(call: Callable) -> Callable:
-        def called(*args, **kwargs):
-            if happens():
-                die()
+    def with_events(call: Callable) -> Callable:
+        def call_counted(*args, **kwargs):
+            if count_event():
+                kill_self()
             result = call(*args, **kwargs)
-            if happens():
-                die()
+            if count_event():
+                kill_self()
             return result
 
-        return called
+        return call_counted
 
-    builtins.open = io.open = opened
+    builtins.open = io.open = open_counted
     for module, name in ((os, "fsync"), (os, "replace"), (os, "unlink"), (tempfile, "mkstemp")):
-        setattr(module, name, fatal_at(getattr(module, name)))
-    return lambda: int(counted[0])
+        setattr(module, name, with_events(getattr(module, name)))
+    return lambda: int(count[0])
 
 
 # the process that kills
@@ -231,14 +231,16 @@ def arm(fatal: int | None) -> Callable[[], int]:
 
 @dataclass
 class Outcome:
+    """Result of one run."""
+
     status: int  # negative for a signal
     printed: str
     error: str
     seconds: float
 
 
-class Warm:
-    """The server: starts in seconds, then each run is a fork of it."""
+class ForkServer:
+    """A process that has imported the libraries; each run is a fork of it."""
 
     def __init__(self):
         self.process = subprocess.Popen(
@@ -247,23 +249,23 @@ class Warm:
             env=os.environ | {"OMP_NUM_THREADS": "1", "DISPLAY": "", "WAYLAND_DISPLAY": ""},
         )  # fmt: skip
 
-    def __enter__(self) -> "Warm":
+    def __enter__(self) -> "ForkServer":
         return self
 
     def __exit__(self, *_) -> None:
         self.process.stdin.close()
         self.process.wait(timeout=60)
 
-    def run(self, script: str, arguments: list[str], log: Path, **how: float) -> Outcome:
-        """One run to its end.
+    def run(self, script: str, arguments: list[str], log: Path, **options: float) -> Outcome:
+        """Run a script until it ends or is killed.
 
         Args:
-            log: what it prints is added to this file and what it complains of to the one of the same name and `.err`.
-            how: `event`, or `delay` in seconds, at which it is killed or gets another `signal`; `user`, whose rights it
-                has; `careless`, to write files in place, as a test of the tests.
+            log: standard output is appended to this file, standard error to the one of the same name plus `.err`.
+            options: the `event`, or `delay` in seconds, at which it is killed or gets another `signal`; `user`, the id
+                of the user to run as; `in_place`, to write files non-atomically, which tests the tests.
         """
         before = [path.stat().st_size if path.exists() else 0 for path in (log, Path(f"{log}.err"))]
-        job = {"script": script, "arguments": arguments, "log": str(log)} | how
+        job = {"script": script, "arguments": arguments, "log": str(log)} | options
         print(json.dumps(job), file=self.process.stdin, flush=True)
         status, seconds = json.loads(self.process.stdout.readline())
         texts = [path.read_text()[size:] for path, size in zip((log, Path(f"{log}.err")), before, strict=True)]
@@ -272,22 +274,22 @@ class Warm:
 
 @dataclass
 class Reference:
-    """A run that nobody killed."""
+    """An uninterrupted run."""
 
     script: str
     arguments: list[str]
     folder: Path
-    bits: dict[str, str]  # file -> SHA-256
-    finished: list[str]  # pieces of work
+    file_digests: dict[str, str]  # file -> SHA-256
+    finished: list[str]  # epochs or trials
     events: int
     seconds: float
 
 
-def prepare(warm: Warm, script: str, folder: Path) -> Reference:
-    """Run it once without a kill, after the digit network where it needs one."""
+def run_reference(server: ForkServer, script: str, folder: Path) -> Reference:
+    """Run a script without a kill, after training the digit network if it needs one."""
     case, weights, pictures = CASES[script], folder / "train_mnist.py" / "model.pt", folder / "pictures"
     if "{weights}" in case.arguments and not weights.exists():
-        prepare(warm, "train_mnist.py", folder)
+        run_reference(server, "train_mnist.py", folder)
     if not pictures.exists():
         for name in ("3", "alpha"):
             (pictures / name).mkdir(parents=True)
@@ -295,58 +297,64 @@ def prepare(warm: Warm, script: str, folder: Path) -> Reference:
             sample = next(iter(sorted(samples.iterdir())))
             (pictures / name / sample.name).write_bytes(sample.read_bytes())
     arguments = case.arguments.format(weights=weights, pictures=pictures).split()
-    out, log = folder / script, folder / f"{script}.log"
-    outcome = warm.run(script, [*arguments, "--output-dir", str(out)], log)
+    output_dir, log = folder / script, folder / f"{script}.log"
+    outcome = server.run(script, [*arguments, "--output-dir", str(output_dir)], log)
     assert outcome.status == 0, outcome
     events = int(re.search(r"(\d+) events", outcome.printed)[1])
-    assert not case.resumes or not case.begun or re.search(case.begun, outcome.printed), outcome
+    assert not case.resumes or not case.started or re.search(case.started, outcome.printed), outcome
     return Reference(
-        script, arguments, out, bits(out), re.findall(case.finished, outcome.printed), events, outcome.seconds
+        script,
+        arguments,
+        output_dir,
+        file_digests(output_dir),
+        re.findall(case.finished, outcome.printed),
+        events,
+        outcome.seconds,
     )
 
 
-def life(warm: Warm, reference: Reference, folder: Path, deaths: Iterator[dict]) -> dict:
-    """A run killed again and again, each time resumed, until the deaths are used up and it may end.
+def run_with_kills(server: ForkServer, reference: Reference, folder: Path, planned_kills: Iterator[dict]) -> dict:
+    """Run a script, kill it as planned, resume after each kill, let it complete.
 
     Returns:
-        the kills that hit, those that left an unfinished file behind, and how many pieces of work were done in all.
+        the numbers of kills that hit, of times that an unfinished file was left, and of runs.
 
     Raises:
-        AssertionError: something was lost, unreadable, or other than in the run that nobody killed.
+        AssertionError: something was lost, is unreadable, or differs from the uninterrupted run.
     """
     case = CASES[reference.script]
-    out = folder / "out"
+    output_dir = folder / "out"
     attempts: list[Outcome] = []
     unfinished = 0
-    for death in [*deaths, {}]:
+    for kill in [*planned_kills, {}]:
         resume = case.resume.split() if case.resumes and attempts else []
-        arguments = [*reference.arguments, "--output-dir", str(out), *resume]
-        attempts.append(warm.run(reference.script, arguments, folder / "log", **death))
-        assert attempts[-1].status in (0, KILLED) and not attempts[-1].error, (death, attempts[-1])
-        if out.exists():
-            read_all(out)
-            unfinished += any(out.rglob(files.PARTIAL_PREFIX + "*"))
+        arguments = [*reference.arguments, "--output-dir", str(output_dir), *resume]
+        attempts.append(server.run(reference.script, arguments, folder / "log", **kill))
+        assert attempts[-1].status in (0, KILLED) and not attempts[-1].error, (kill, attempts[-1])
+        if output_dir.exists():
+            read_all(output_dir)
+            unfinished += any(output_dir.rglob(files.PARTIAL_PREFIX + "*"))
         if attempts[-1].status == 0:
             break
-    assert attempts[-1].status == 0 and not list(out.glob(files.PARTIAL_PREFIX + "*"))
-    assert bits(out) == reference.bits
-    if case.resumes and case.begun:
-        begun = [[int(epoch) for epoch in re.findall(case.begun, attempt.printed)] for attempt in attempts]
-        begun = [epochs for epochs in begun if epochs]
-        for before, after in itertools.pairwise(begun):
-            assert after[0] in (before[-1], before[-1] + 1), f"more than one epoch redone: {begun}"
+    assert attempts[-1].status == 0 and not list(output_dir.glob(files.PARTIAL_PREFIX + "*"))
+    assert file_digests(output_dir) == reference.file_digests
+    if case.resumes and case.started:
+        started = [[int(epoch) for epoch in re.findall(case.started, attempt.printed)] for attempt in attempts]
+        started = [epochs for epochs in started if epochs]
+        for before, after in itertools.pairwise(started):
+            assert after[0] in (before[-1], before[-1] + 1), f"more than one epoch repeated: {started}"
     if case.resumes:
         finished = [piece for attempt in attempts for piece in re.findall(case.finished, attempt.printed)]
-        assert len(finished) == len(set(finished)), f"done twice, so lost once: {finished}"
+        assert len(finished) == len(set(finished)), f"finished twice, so the first result was lost: {finished}"
     kills = sum(attempt.status == KILLED or "a worker died" in attempt.printed for attempt in attempts)
     return {"kills": kills, "unfinished files": unfinished, "runs": len(attempts)}
 
 
 def read_all(folder: Path) -> None:
-    """Open every file to its end; those still being written, which no one takes for another, are left out."""
+    """Read every file completely, except partial files."""
     for path in folder.rglob("*"):
         if path.name.startswith((files.PARTIAL_PREFIX, "study.db")) or path.is_dir():
-            continue  # that the database can be read the next start shows
+            continue  # the next start reads the database
         if path.suffix == ".pt":
             checkpoints.load_file(path, "")
         elif path.suffix == ".png":
@@ -359,11 +367,14 @@ def read_all(folder: Path) -> None:
         elif path.suffix == ".html":
             assert path.read_text().endswith("</html>\n")
         else:
-            raise AssertionError(f"what is {path}?")
+            raise AssertionError(f"unexpected file {path}")
 
 
-def bits(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file, times left out; of the checkpoint and the study, which hold them throughout, nothing."""
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return file name -> SHA-256, without times, checkpoint and study.
+
+    Checkpoint and study contain times throughout.
+    """
     digests = {}
     for path in sorted(folder.rglob("*")):
         if path.is_dir() or path.name.startswith(("checkpoint.pt", "study.db", files.PARTIAL_PREFIX)):
@@ -372,7 +383,7 @@ def bits(folder: Path) -> dict[str, str]:
         if path.parent.name == "families":
             rows = pd.DataFrame(checkpoints.load_file(path, "")["rows"])
             content = rows.drop(columns="seconds").to_csv().encode()
-        elif path.name == "config.json":  # its paths and --resume differ
+        elif path.name == "config.json":  # paths and --resume differ
             content = b""
         elif path.name == "metrics.json":
             metrics = json.loads(content)
@@ -384,49 +395,49 @@ def bits(folder: Path) -> dict[str, str]:
     return digests
 
 
-def everywhere(reference: Reference, every: int = 1) -> Iterator[list[dict]]:
-    """A life for each event that touches a file (or every so many), killed there and then resumed."""
+def kills_at_events(reference: Reference, every: int = 1) -> Iterator[list[dict]]:
+    """Yield, for each `every`-th file event, the list of kills of one run."""
     for event in range(1, reference.events + 1, every):
         yield [{"event": event}]
 
 
-def at_random(reference: Reference, rng: random.Random) -> list[dict]:
-    """A life of several kills, at random moments and random events."""
+def random_kills(reference: Reference, rng: random.Random) -> list[dict]:
+    """Return one to MAX_RANDOM_KILLS kills of one run, at random times and events."""
     return [
         {"delay": rng.uniform(0, reference.seconds)} if rng.random() < 0.5 else
         {"event": rng.randint(1, reference.events)}
-        for _ in range(rng.randint(1, EACH_LIFE))
+        for _ in range(rng.randint(1, MAX_RANDOM_KILLS))
     ]  # fmt: skip
 
 
-def main(goal: int) -> None:
+def main(total_kills: int) -> None:
     rng = random.Random(0)
     rows = {script: {"kills": 0, "unfinished files": 0, "runs": 0} for script in CASES}
-    with Warm() as warm, tempfile.TemporaryDirectory() as place:
+    with ForkServer() as server, tempfile.TemporaryDirectory() as base:
 
-        def live(known: Reference, deaths: list[dict]) -> None:
+        def run_and_count(reference: Reference, planned_kills: list[dict]) -> None:
             with tempfile.TemporaryDirectory() as folder:
-                outcome = life(warm, known, Path(folder), deaths)
+                outcome = run_with_kills(server, reference, Path(folder), planned_kills)
             for name, count in outcome.items():
-                rows[known.script][name] += count
+                rows[reference.script][name] += count
 
-        def killed() -> int:
-            """So far; a longer run than one has patience for leaves what it found."""
+        def save_results() -> int:
+            """Save the results so far, in case of an interrupt; return the number of kills."""
             kills = sum(row["kills"] for row in rows.values())
             runs = [{"script": script, **row} for script, row in rows.items()]
             results.write("kills", {"kills": kills, "lost": 0}, runs)
             return kills
 
-        references = {script: prepare(warm, script, Path(place)) for script in CASES}
-        for script, known in references.items():
-            few = 1 if CASES[script].resumes else 5  # where nothing can be lost
-            for deaths in everywhere(known, every=max(few, 1000 * few // goal)):
-                live(known, deaths)
-            killed()
-        while killed() < goal:
+        references = {script: run_reference(server, script, Path(base)) for script in CASES}
+        for script, reference in references.items():
+            stride = 1 if CASES[script].resumes else 5  # fewer kills where nothing can be lost
+            for planned_kills in kills_at_events(reference, every=max(stride, 1000 * stride // total_kills)):
+                run_and_count(reference, planned_kills)
+            save_results()
+        while save_results() < total_kills:
             for _ in range(20):
-                known = rng.choice(list(references.values()))
-                live(known, at_random(known, rng))
+                reference = rng.choice(list(references.values()))
+                run_and_count(reference, random_kills(reference, rng))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,12 @@ from pipeline.preprocessing.binarization import (
     polarity,
     to_gray,
 )
+from pipeline.preprocessing.enclosures import without_enclosures, without_tables
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink, character_to_mnist
 from pipeline.preprocessing.ruled_lines import without_rules
 from pipeline.preprocessing.segmentation import Box, Glyph, all_characters, is_single, isolate, main_character
 
+MIN_LARGE_CHARACTER_PX = 60  # at PHOTO_SCALE: a page of such characters is read at this scale
 THUMBNAIL_PX = 84  # longer side of the thumbnails in figures
 UNCLEAR_POLARITY_LOG_ODDS = 1  # log odds: below, ink may as well be lighter than paper
 CLEAR_POLARITY_LOG_ODDS = 3  # likewise: below, what is taken for one large character can be the paper between many
@@ -92,11 +94,15 @@ class Photo:
 
         Slashes and parentheses among them have a black image, so that they are unclear: alone they are 1s.
         """
-        if abs(self._polarity) >= CLEAR_POLARITY_LOG_ODDS and is_single(self._ink):
+        is_clear = abs(self._polarity) >= CLEAR_POLARITY_LOG_ODDS
+        if is_clear and is_single(self._ink):
             return [self.character] if self.character.image.any() else []
-        gray, factor = to_gray(self.pixels, SHEET_SCALE)
-        ink = _ink(gray, factor, polarity(gray, SHEET_SCALE) >= 0, SHEET_SCALE)
-        found = [(glyph, _character(ink, glyph)) for glyph in all_characters(ink)]
+        ink, glyphs = self._ink, all_characters(self._ink) if is_clear else []
+        if not glyphs or np.median([max(glyph.box[2:]) for glyph in glyphs]) < MIN_LARGE_CHARACTER_PX:
+            gray, factor = to_gray(self.pixels, SHEET_SCALE)
+            ink = _ink(gray, factor, polarity(gray, SHEET_SCALE) >= 0, SHEET_SCALE)
+            glyphs = all_characters(ink)
+        found = [(glyph, _character(ink, glyph)) for glyph in glyphs]
         for glyph, character in found:
             if glyph.is_sign:
                 character.image = np.zeros_like(character.image)
@@ -123,7 +129,7 @@ def _main(ink: Ink) -> Character:
 def _ink(gray: np.ndarray, factor: float, is_dark: bool, scale: Scale) -> Ink:
     """The ink as from find_ink, printed lines removed."""
     ink = find_ink(gray, is_dark, factor, scale)
-    ink.mask = without_rules(ink.mask, factor)
+    ink.mask = without_enclosures(without_tables(without_rules(ink.mask, factor), factor))
     return ink
 
 

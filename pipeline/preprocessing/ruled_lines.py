@@ -18,12 +18,13 @@ MAX_LINE_ANGLE_DEGREES = 11  # degrees, either way
 MAX_LINE_WIDTH = 0.03  # of the longer side, at the most
 
 
-def without_rules(mask: np.ndarray, scale: float) -> np.ndarray:
+def without_rules(mask: np.ndarray, scale: float, is_table: bool = False) -> np.ndarray:
     """The mask without the lines of ruled and squared paper, mended where they cross ink.
 
     Args:
         mask: (H, W) uint8, 1 where there is ink or a line.
         scale: pixels of the mask for each of the picture's; a line of one of these is thin, whatever the size.
+        is_table: the lines separate cells, so that ink on both sides of one is not joined.
     """
     height, width = mask.shape
     if not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()):
@@ -36,15 +37,17 @@ def without_rules(mask: np.ndarray, scale: float) -> np.ndarray:
         return mask
     rest = mask
     if across.any():
-        rest = rest & ~_rules(mask, scale, alone=True)
+        rest = rest & ~_rules(mask, scale, alone=True, is_table=is_table)
     if down.any():
-        rest = rest & ~np.ascontiguousarray(_rules(np.ascontiguousarray(mask.T), scale, alone=False).T)
+        rest = rest & ~np.ascontiguousarray(
+            _rules(np.ascontiguousarray(mask.T), scale, alone=False, is_table=is_table).T
+        )
     _, _, boxes, _ = components(rest)
     # a 1 that fills the picture is no printed line: something has to be left
     return rest if boxes[1:, 2:4].max(initial=0) >= 0.1 * max(height, width) else mask
 
 
-def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
+def _rules(mask: np.ndarray, scale: float, alone: bool, is_table: bool) -> np.ndarray:
     """The pixels of lines, thin and straight, that run across the picture from left to right.
 
     Args:
@@ -64,16 +67,17 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
     if boxes[1:, 2].max() < MIN_LINE_SPAN * width:
         return np.zeros_like(mask)
     length, thickness, ends = np.zeros((3, count))
+    quantile = 10 if is_table else 25  # the characters in a table may cover most of a line
     for i, (x, y, w, h, _) in enumerate(boxes[1:], start=1):
         profile = (found[y : y + h, x : x + w] & (names[y : y + h, x : x + w] == i)).sum(0)
         columns = np.flatnonzero(profile)
         left, right = x + columns[0], x + columns[-1]
         ends[i] = sum([left <= 0.02 * width, right >= 0.98 * width - 1])  # how many of them lie on the border
         if ends[i]:  # or it is no line
-            length[i], thickness[i] = right - left + 1, np.percentile(profile[columns], 25)
+            length[i], thickness[i] = right - left + 1, np.percentile(profile[columns], quantile)
     long = (length >= MIN_LINE_SPAN * width) & (thickness <= thickest) & (ends > 0)
     rules = long if long.sum() > 1 else long & (ends == 2) & alone
-    if rules.sum() > 1:
+    if rules.sum() > 1 and not is_table:  # strokes in a table end at its lines
         rules |= (ends > 0) & (thickness <= 1.6 * np.median(thickness[rules]))
     if not rules.any():
         return np.zeros_like(mask)
@@ -85,6 +89,8 @@ def _rules(mask: np.ndarray, scale: float, alone: bool) -> np.ndarray:
     rest = mask & ~lines
     if rules.sum() == 1 and _is_cut(rest):
         return np.zeros_like(mask)  # the bar of a 4 or a 7 that fills the picture
+    if is_table:
+        return lines
     across = int(0.02 * max(mask.shape)) + 5
     return lines & ~cv2.morphologyEx(rest, cv2.MORPH_CLOSE, np.ones((across | 1, 1), np.uint8))
 

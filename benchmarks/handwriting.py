@@ -35,11 +35,10 @@ from pipeline.datasets.handwriting_folder import Sample
 from pipeline.evaluation import handwriting, handwriting_figure
 from pipeline.preprocessing.image_files import list_images, read_image
 from pipeline.preprocessing.mnist_format import center_ink, components, resize, square
-from pipeline.preprocessing.photo import Photo, as_uint8
+from pipeline.preprocessing.photo import THUMBNAIL_PX, Photo, as_uint8, thumbnail
 
 OUTPUT = Path("outputs/benchmarks/handwriting")
 WORST = 30
-PHOTO_SIDE = 160  # pixels, in the figure
 LOOKALIKES = Path(__file__).parent / "digit_lookalikes.txt"
 LETTERS_AS_DIGITS = str.maketrans("OoQDIl|iZzSsBGbqg", "00001111225586699")
 
@@ -127,10 +126,10 @@ def read_kinds(folder: Path, pages: dict[Path, str], ocr) -> list[Kind]:
         kind = kinds.setdefault(file.parent.parent, Kind(file.parent.parent.name))
         photo = as_uint8(read_image(file))
         kind.files.append(file)
-        thumbnail = resize(photo, min(1, PHOTO_SIDE / max(photo.shape[:2])))
+        small = thumbnail(photo, THUMBNAIL_PX)
         for method, function in PREPROCESSING.items():
             image, *alternatives = function(photo)
-            kind.samples[method].append(Sample(file, file.parent.name, None, thumbnail, image, alternatives))
+            kind.samples[method].append(Sample(file, file.parent.name, None, small, image, alternatives))
         if ocr:
             kind.rapidocr.append(ocr(photo))
     return list(kinds.values())

@@ -34,7 +34,7 @@ from pipeline.datasets import datasets
 from pipeline.datasets.handwriting_folder import Sample
 from pipeline.evaluation import handwriting, handwriting_figure
 from pipeline.preprocessing.image_files import list_images, read_image
-from pipeline.preprocessing.mnist_format import center_ink, components, resize, square
+from pipeline.preprocessing.mnist_format import center_ink, components, square
 from pipeline.preprocessing.photo import THUMBNAIL_PX, Photo, as_uint8, thumbnail
 
 OUTPUT = Path("outputs/benchmarks/handwriting")

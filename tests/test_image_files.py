@@ -121,3 +121,10 @@ def test_memory_does_not_grow_with_the_number_of_photographs(tmp_path):
     result = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True)
     count, growth = map(int, result.stdout.split())
     assert count == 12 and growth < 5 * 36_000, f"{growth} kB"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(Failure, match="is not a regular file"):
+        read_folder(tmp_path / "pipe.png", DIGITS)

@@ -62,4 +62,4 @@ class Report:
             title=html.escape(title), introduction=html.escape(introduction), sections="\n".join(self._sections)
         )
         with atomic_write(self.folder / "report.html") as file:
-            file.write_text(page, encoding="utf-8")
+            file.write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.datasets.class_names import GREEK_SIGNS
 from pipeline.evaluation.handwriting import UNCLEAR
 from pipeline.live.reader import Reading
+from pipeline.plots import displayable
 from pipeline.preprocessing.segmentation import Box
 
 FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -49,7 +50,7 @@ class View:
 
 def sign(label: str) -> str:
     """Return the character of a class: α for alpha, 7 for 7."""
-    return GREEK_SIGNS.get(label, label)
+    return displayable(GREEK_SIGNS.get(label, label))
 
 
 @cache

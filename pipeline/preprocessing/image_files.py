@@ -78,6 +78,8 @@ def read_image(path: Path, page: int = 0) -> np.ndarray:
 
 def count_pages(path: Path) -> int:
     """Return the number of pages of an image file; print a line if it has frames of which only the first is read."""
+    if not path.is_file():  # opening a pipe would block; `read_image` reports it
+        return 1
     try:
         with warnings.catch_warnings(action="ignore"), _open(path) as image:
             count = getattr(image, "n_frames", 1)

@@ -17,7 +17,7 @@ def digit(label: int, height: int, seed: int = 0) -> np.ndarray:
     """A drawn digit, (height, width) uint8, dark on light."""
     image = IMAGES[np.flatnonzero(label == LABELS)[seed]]
     x, y, w, h = cv2.boundingRect((image > 60).astype(np.uint8))
-    size = max(1, round(w * height / h)), height
+    size = min(height - 5, max(1, round(w * height / h))), height
     return PAPER - (cv2.resize(image[y : y + h, x : x + w], size, interpolation=cv2.INTER_CUBIC) * 0.7).astype(np.uint8)
 
 

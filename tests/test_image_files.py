@@ -94,7 +94,7 @@ def test_a_file_name_that_is_not_utf_8(tmp_path):
         "samples, faults = h.read_folder(Path(sys.argv[1]), models.DIGITS);"
         "handwriting.evaluate_handwriting(models.MnistNet().eval(), samples, faults, Path(sys.argv[1]))"
     )
-    for encoding in ("utf-8", "cp1252", "ascii"):
+    for encoding in ("utf-8", "cp1252"):
         environment = os.environ | {"PYTHONIOENCODING": encoding, "MPLBACKEND": "agg"}
         result = subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, cwd=ROOT, capture_output=True)
         assert result.returncode == 0, result.stderr.decode(errors="replace")

@@ -37,7 +37,10 @@ def handwriting(samples: Sequence[Sample], table: pd.DataFrame, title: str) -> F
         color = "tab:gray" if row.answer != row.prediction else TEST_COLOR if wrong else correct
         caption = f"{row.answer} {100 * row.confidence:.0f} %" + (f", is {sample.label}" if wrong else "")
         axis.text(left + side, top + side + 11, caption, ha="center", va="center", fontsize=8, color=color)
-    axis.imshow(canvas)
+    for top in range(0, len(canvas), side + 24):  # row by row, since matplotlib converts each image to float64
+        strip = canvas[top : top + side + 24]
+        axis.imshow(strip, extent=(-0.5, canvas.shape[1] - 0.5, top + len(strip) - 0.5, top - 0.5))
+    axis.set(xlim=(-0.5, canvas.shape[1] - 0.5), ylim=(len(canvas) - 0.5, -0.5))
     axis.axis("off")
     axis.set_title(title + ("" if len(samples) == len(table) else f", the first {len(samples)}"))
     return figure

@@ -56,26 +56,26 @@ class Recipe:
 
 @dataclass
 class Epoch:
-    """What one pass over the examples gave."""
+    """The results of one epoch."""
 
     number: int  # from 1
     examples: int  # seen since the beginning
-    loss: float  # mean over the pass, as the network learned
+    loss: float  # mean over the epoch, before each step
     accuracy: float  # percent, likewise
     batch_losses: list[tuple[int, float]]  # (examples seen since the beginning, mean loss of the batch)
-    model: nn.Module  # a copy to evaluate and keep: norms folded, weights averaged where the recipe says so
-    state: dict  # give it to `fit` to go on from here; save it at once, the next pass changes its tensors
+    model: nn.Module  # a copy for evaluation: batch normalization folded, weights averaged if the recipe says so
+    state: dict  # for `fit`, to resume; save it before the next epoch, which changes its tensors
 
 
 def fit(
     model: nn.Module, train: Split, recipe: Recipe, seed: int, state: dict | None = None, quiet: bool = False
 ) -> Iterator[Epoch]:
-    """Train a copy of `model` on the device that holds `train`, and yield after each pass.
+    """Train a copy of `model` on the device of `train`, and yield after each epoch.
 
-    Examples of label -1 are outliers, of no class: the network learns to be sure of nothing there.
+    Examples with the label -1 are outliers, for which no class should be confident.
 
-    What is random (order, dropout, augmentation) is drawn anew for each pass from `seed` and the pass's number, so
-    that a run resumed from an earlier `state` takes the same steps, to the bit, as one that was never stopped.
+    The random numbers of each epoch (order, dropout, augmentation) depend on `seed` and the epoch's number only, so
+    that a run resumed from a `state` takes the same steps, to the bit, as an uninterrupted one.
     """
     device = train.labels.device
     known = max(1, (train.labels >= 0).sum().item())
@@ -102,7 +102,7 @@ def fit(
             if recipe.batch_norm and len(batches) > 1 and len(batches[-1]) == 1:
                 batches = *batches[:-2], torch.cat(batches[-2:])  # batch normalization needs two examples
             losses = []
-            right = torch.zeros((), dtype=torch.int64, device=device)
+            correct = torch.zeros((), dtype=torch.int64, device=device)
             for i, batch in enumerate(batches, start=epoch * steps):
                 done = i / (recipe.epochs * steps)
                 for group in optimizer.param_groups:
@@ -113,16 +113,16 @@ def fit(
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                     log_probabilities = model(images).float()
                 loss, outlier_loss = _losses(log_probabilities, labels)
-                learned = loss + recipe.decline * outlier_loss
+                objective = loss + recipe.decline * outlier_loss
                 if recipe.smoothing:  # Szegedy et al., "Rethinking the Inception architecture", 2016
-                    learned = torch.lerp(learned, -log_probabilities.mean(), recipe.smoothing)
+                    objective = torch.lerp(objective, -log_probabilities.mean(), recipe.smoothing)
                 optimizer.zero_grad()
-                learned.backward()
+                objective.backward()
                 optimizer.step()
                 if done >= 1 - recipe.average and i % AVERAGE_EVERY_STEPS == 0:
                     averaged.update_parameters(model)
-                losses.append(loss.detach() * len(batch))  # on the device: to read a number back would make it wait
-                right += (log_probabilities.argmax(1) == labels).sum()
+                losses.append(loss.detach() * len(batch))  # stays on the device: reading it would wait for the step
+                correct += (log_probabilities.argmax(1) == labels).sum()
                 bar.update()
             bar.clear()  # so that the script can print
             losses = torch.stack(losses).tolist()
@@ -132,7 +132,7 @@ def fit(
                 number=epoch + 1,
                 examples=seen[-1],
                 loss=sum(losses) / len(train),
-                accuracy=100 * right.item() / known,
+                accuracy=100 * correct.item() / known,
                 batch_losses=[(at, loss / size) for at, loss, size in zip(seen, losses, sizes, strict=True)],
                 model=_finished(averaged.module if averaged.n_averaged else model),
                 state={
@@ -145,9 +145,10 @@ def fit(
 
 
 def _losses(log_probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean negative log-likelihood of the examples; of outliers, of the event that the likeliest class is wrong.
+    """Return the negative log-likelihood of the examples, and for outliers that of "not the most likely class".
 
-    Both are per example of a known class, so that a batch with few outliers does not make more of them.
+    Both are sums divided by the number of examples with a class, so that a single outlier does not weigh more in a
+    batch with few outliers.
     """
     known = (labels >= 0).sum().clamp(min=1)
     likelihood = F.nll_loss(log_probabilities, labels, ignore_index=-1, reduction="sum") / known
@@ -156,9 +157,9 @@ def _losses(log_probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[torc
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:
-    """The learning rate after a share `done`, 0 to 1, of all steps.
+    """Return the learning rate after a share `done`, 0 to 1, of all steps.
 
-    One cycle, after Smith and Topin, "Super-convergence", 2018: a straight rise, then a straight fall to 0.
+    One cycle rises linearly, then falls linearly to 0 (Smith and Topin, "Super-convergence", 2018).
     """
     if recipe.schedule == "constant":
         return recipe.learning_rate
@@ -175,14 +176,14 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _finished(model: nn.Module) -> nn.Module:
-    """A copy as it is to be used: in evaluation mode, without the norms."""
+    """Return a copy in evaluation mode, with batch normalization folded into the convolutions."""
     model = copy.deepcopy(model).eval()
     batch_norm.fold_norms(model)
     return model
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Does the device multiply bfloat16 in hardware? Elsewhere it is slower than float32."""
+    """Return whether the device multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # which torch 2.11 has not

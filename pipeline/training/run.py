@@ -1,8 +1,8 @@
-"""One run of training that a script steps through, epoch by epoch, and that goes on where a stopped one ended.
+"""A training run that a script iterates over, epoch by epoch, and that can be resumed.
 
-After every epoch what is needed to go on is in checkpoint.pt. The epoch of least validation loss, smoothed as in
-training, goes to model.pt at the end, and all that was measured beside it. The test split is read after each epoch to
-draw its curve, and chooses nothing.
+After each epoch, checkpoint.pt has all that is needed to resume. At the end, model.pt gets the weights of the epoch
+with the lowest validation loss, label smoothing included. The test split is evaluated after each epoch for its curve,
+and chooses nothing.
 """
 
 import math
@@ -25,10 +25,10 @@ from pipeline.training import loop
 
 @dataclass
 class EpochResult:
-    """What a script may print after an epoch."""
+    """The results of an epoch; as text, a line to print."""
 
     number: int  # from 1
-    train_loss: float  # mean over the pass, as the network learned
+    train_loss: float  # mean over the epoch, before each step
     train_accuracy: float  # percent, likewise
     valid: Score
     test: Score
@@ -41,7 +41,7 @@ class EpochResult:
 
 
 class TrainingRun:
-    """Iterate over it to train; then `finish` writes the results.
+    """Iterate over this to train; then `finish` writes the results.
 
     for epoch in run:
         print(epoch.number, epoch.valid.accuracy)
@@ -56,12 +56,12 @@ class TrainingRun:
             folder: for checkpoint.pt and the results.
 
         Raises:
-            Failure: --resume, and the checkpoint is of other flags, other data, or damaged.
+            Failure: with --resume, the checkpoint has other flags or data, or is damaged.
         """
         self.config, self.model, self.data, self.folder = config, model, data, folder
         self.checkpoint = folder / "checkpoint.pt"
         if not config.resume:
-            self.checkpoint.unlink(missing_ok=True)  # another run's, which --resume would take for this one's
+            self.checkpoint.unlink(missing_ok=True)  # of an earlier run, which a later --resume must not continue
         fresh: dict[str, Any] = {"state": None, "best": None, "history": [], "losses": []}
         self.progress: dict[str, Any] = checkpoints.load_checkpoint(self.checkpoint, config, data.name) or fresh
         if self.progress.keys() != fresh.keys():
@@ -69,14 +69,14 @@ class TrainingRun:
         self.untrained_loss = evaluate(model, data.test).loss
 
     def __iter__(self) -> Iterator[EpochResult]:
-        """Train for the epochs that are left, and yield after each, once its checkpoint is written."""
+        """Train the remaining epochs; yield each after its checkpoint is written."""
         config, data, progress = self.config, self.data, self.progress
         start = time.perf_counter()
         for epoch in loop.fit(self.model, data.train, config, config.seed, progress["state"], config.quiet):
             valid = evaluate(epoch.model, data.valid, config.smoothing)
             test = evaluate(epoch.model, data.test)
-            # By the loss, which moves with every example: a count of right answers cannot tell good epochs apart.
-            # Smoothed as in training: the plain loss is least while a network that learns smoothed labels is too sure.
+            # the loss, since the accuracy of good epochs differs by a few examples only; smoothed as in training, since
+            # the plain loss is lowest while a network trained on smoothed labels is still overconfident
             least = min((row["valid_smoothed_loss"] for row in progress["history"]), default=math.inf)
             if valid.smoothed_loss < least:
                 progress["best"] = checkpoints.pack(epoch.model)
@@ -93,14 +93,14 @@ class TrainingRun:
             start = time.perf_counter()
 
     def best_model(self) -> nn.Module:
-        """The network after the epoch of least validation loss, on the device of the data, in evaluation mode."""
+        """Return the network of the epoch with the lowest validation loss, on the data's device, in evaluation mode."""
         return checkpoints.unpack(self.progress["best"]).to(self.data.train.labels.device)
 
     def finish(self, **measured: float) -> dict:
         """Write model.pt, metrics.json, history.csv, losses.csv, losses.png and accuracies.png.
 
         Args:
-            measured: what else was measured of `best_model`, for metrics.json.
+            measured: further results of `best_model`, for metrics.json.
 
         Returns:
             the metrics of the best epoch.

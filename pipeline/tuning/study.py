@@ -1,7 +1,7 @@
 """A study in its database: its trials, their states and results.
 
-Optuna stores the trials, suggests configurations, prunes and ranks; leases.py says which worker trains which. So no
-trial is trained twice, and none is lost with a machine.
+Optuna stores the trials, suggests configurations, prunes and ranks; leases.py assigns each trial to one process, so
+that none is trained twice and none is lost when a machine fails.
 """
 
 import contextlib
@@ -24,15 +24,15 @@ from pipeline.tuning import search_space, storage
 from pipeline.tuning.leases import Leases
 from pipeline.tuning.search_space import Configuration, Settings
 
-PLANNING_JOB = -1  # the job of writing the plan into the database
-TPE_SEED_FACTOR = 1_000_003  # a prime, so that no two (seed, trial) draw alike
+PLANNING_JOB = -1  # the lease for writing the plan into the database
+TPE_SEED_FACTOR = 1_000_003  # a prime, so that every (seed, trial) has its own sampler seed
 Result = TypeVar("Result")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 @dataclass
 class Job:
-    """One run of training: the trials it answers for, and the configuration of the longest."""
+    """One training run: the trials whose results it gives, and the configuration of the longest."""
 
     number: int  # of its first trial
     trials: dict[int, int]  # trial number -> epochs, of those not yet finished
@@ -40,57 +40,58 @@ class Job:
 
 
 class Study:
-    """One study, as one process sees it."""
+    """A study, opened by one process."""
 
     def __init__(self, url: str, name: str, settings: Settings, trials: int):
-        """Open the study, or begin it.
+        """Open the study, or create it.
 
         Raises:
-            Failure: the database cannot be had, or holds another search under this name.
+            Failure: the database cannot be used, or contains another search under this name.
         """
         self.url, self.name, self.settings = url, name, settings
-        self.mine: set[int] = set()  # jobs taken and not yet done
-        self.ids: dict[int, int] = {}  # trial number -> the database's
+        self.mine: set[int] = set()  # unfinished jobs of this process
+        self.ids: dict[int, int] = {}  # trial number -> the database's identifier
         self.plan = search_space.plan(settings, trials)
         with storage.readable(url):
-            self._patiently(self._open, storage.START_TIMEOUT_SECONDS)
+            self._retry(self._open, storage.START_TIMEOUT_SECONDS)
             results(self.trials())
 
     def take(self) -> Job | None:
-        """A job that nobody else has, or None while there is none."""
-        return self._patiently(self._take)
+        """Lease a job that no other process has; None if there is none at the moment."""
+        return self._retry(self._take)
 
     def record(self, job: Job, row: dict) -> list[FrozenTrial]:
-        """Report an epoch to the job's trials, and end those that are complete with it or pruned after it.
+        """Report an epoch to the job's trials, and end those that are complete or pruned.
 
-        The job keeps the others; with none it is done. It has none either when somebody else has taken it over.
+        Ended trials are removed from the job; a job without trials is done. If another process has the lease now, all
+        are removed.
 
         Returns:
             the trials that ended.
         """
-        if not self._patiently(lambda: self.leases.holds(job.number)):
+        if not self._retry(lambda: self.leases.holds(job.number)):
             job.trials.clear()
         return self._end(job, lambda number: self._report(number, job.trials[number], row))
 
     def fail(self, job: Job, reason: str) -> list[FrozenTrial]:
-        """End what is left of the job; the trials keep the reason."""
+        """Mark the job's remaining trials as failed, for this reason."""
         return self._end(job, lambda number: self._finish(number, TrialState.FAIL, {"reason": reason}))
 
     def beat(self) -> None:
-        """A sign of life, for all jobs of this process."""
-        self._patiently(self.leases.renew)
+        """Renew the leases of this process."""
+        self._retry(self.leases.renew)
 
     def release(self) -> None:
-        """Let go of all jobs of this process at once, so that others need not wait until they are stale."""
+        """Return the leases of this process, so that others need not wait until they expire."""
         with contextlib.suppress(exc.SQLAlchemyError):
             self.leases.give_back_all()
 
     def trials(self) -> list[FrozenTrial]:
-        """Those of the plan, in order; not what a greater plan may have added."""
-        return self._patiently(lambda: self.study.get_trials(deepcopy=False))[: len(self.plan)]
+        """Return the trials of this plan, in order, without those that a larger plan has added."""
+        return self._retry(lambda: self.study.get_trials(deepcopy=False))[: len(self.plan)]
 
     def families(self) -> list[list[FrozenTrial]]:
-        """The trials, together those that one run answers for."""
+        """Group the trials by the training run that gives their results."""
         groups: dict[Any, list[FrozenTrial]] = {}
         for trial in self.trials():
             planned = self.plan[trial.number]
@@ -99,21 +100,21 @@ class Study:
         return list(groups.values())
 
     def progress(self) -> tuple[int, int]:
-        """Epochs learned so far, and in all; a trial that has no configuration yet counts with the mean of the grid."""
+        """Return the number of epochs trained and in total; without a configuration, the grid's mean counts."""
         choices = search_space.dimensions(self.settings)["epochs"]
-        learned = total = 0
+        trained = total = 0
         for members in self.families():
-            went = max(trial.last_step or 0 for trial in members)
-            asked = (
+            done = max(trial.last_step or 0 for trial in members)
+            planned = (
                 trial.params.get("epochs", sum(choices) / len(choices)) for trial in members if is_unfinished(trial)
             )
-            learned, total = learned + went, total + max(asked, default=went)
-        return learned, round(total)
+            trained, total = trained + done, total + max(planned, default=done)
+        return trained, round(total)
 
     def importances(self) -> dict[str, float]:
-        """Of each dimension that was varied for the accuracy, 0 to 1, in the complete trials of the plan.
+        """Compute the importance of each varied dimension for the accuracy, 0 to 1, from the complete trials.
 
-        PED-ANOVA: Watanabe, Bansal and Hutter, 2023.
+        The method is PED-ANOVA (Watanabe, Bansal and Hutter, 2023).
         """
         complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
         varied = [name for name in search_space.DIMENSIONS if len({trial.params[name] for trial in complete}) > 1]
@@ -122,7 +123,7 @@ class Study:
         of_plan = optuna.create_study(direction="maximize")  # in memory
         of_plan.add_trials(complete)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        with warnings.catch_warnings(action="ignore"):  # that all are alike where all trials are equally accurate
+        with warnings.catch_warnings(action="ignore"):  # if all trials are equally accurate
             return optuna.importance.get_param_importances(of_plan, evaluator=evaluator, params=varied)
 
     def _open(self) -> None:
@@ -137,10 +138,10 @@ class Study:
         )
         self.study_id = self.storage.get_study_id_from_name(self.name)
         while not self._write_plan():
-            time.sleep(0.2)  # another process is at it
+            time.sleep(0.2)  # another process writes it
 
     def _write_plan(self) -> bool:
-        """See that the database has every trial of the plan, before any is begun; False while somebody else does it."""
+        """Add the plan's missing trials to the database; return False while another process does so."""
         now, then = cli.result_settings(self.settings), self.study.user_attrs.get("settings")
         missing = self.plan[len(self.study.get_trials(deepcopy=False)) :]
         if then == now and not missing:
@@ -169,7 +170,7 @@ class Study:
             first = members[0].number
             if first in self.mine or not any(map(is_unfinished, members)) or not self.leases.take(first):
                 continue
-            # asked again, as it may have been finished before it became mine
+            # read again: another process may have finished it before this one got the lease
             numbers = [
                 trial.number for trial in members if is_unfinished(self.storage.get_trial(self._id(trial.number)))
             ]
@@ -184,7 +185,7 @@ class Study:
         return None
 
     def _suggest(self, number: int) -> Configuration:
-        """The tree of Parzen estimators' choice, after all trials so far; what is at work counts as bad."""
+        """Let the TPE sampler choose a configuration from all trials so far; running trials count as bad ones."""
         seed = (TPE_SEED_FACTOR * self.settings.seed + number) % 2**32
         self.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
         trial = optuna.Trial(self.study, self._id(number))
@@ -198,19 +199,19 @@ class Study:
         return chosen
 
     def _end(self, job: Job, action: Callable[[int], FrozenTrial | None]) -> list[FrozenTrial]:
-        """Do it to each trial of the job; give back those that it ended, and the lease when none is left."""
+        """Apply `action` to each trial of the job; return the trials it ended, and the lease when none is left."""
         ended = []
         for number in list(job.trials):
-            trial = self._patiently(functools.partial(action, number))
+            trial = self._retry(functools.partial(action, number))
             if trial is not None:
                 ended.append(trial)
                 del job.trials[number]
         if not job.trials:
-            self._patiently(lambda: self._free(job.number))
+            self._retry(lambda: self._free(job.number))
         return ended
 
     def _report(self, number: int, epochs: int, row: dict) -> FrozenTrial | None:
-        """The trial, if it has ended with this epoch."""
+        """Report an epoch to a trial; return the trial if it ends with this epoch."""
         trial_id = self._id(number)
         self.storage.set_trial_intermediate_value(trial_id, row["epoch"], row["valid_accuracy"])
         results = {"test_acc": row["test_accuracy"], "time_sec": row["seconds"]}
@@ -226,7 +227,7 @@ class Study:
         return self.study.tell(number, value, state, skip_if_finished=True)
 
     def _id(self, number: int) -> int:
-        """The database's own number of a trial."""
+        """Return the database's identifier of a trial."""
         if number not in self.ids:
             self.ids[number] = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
         return self.ids[number]
@@ -235,17 +236,17 @@ class Study:
         self.leases.give_back(job)
         self.mine.discard(job)
 
-    def _patiently(self, action: Callable[[], Result], seconds: float | None = None) -> Result:
+    def _retry(self, action: Callable[[], Result], seconds: float | None = None) -> Result:
         return storage.retry(action, self.url, seconds or storage.RUN_TIMEOUT_SECONDS)
 
 
 def best(url: str, pictures: int) -> tuple[str, FrozenTrial] | None:
-    """The complete trial of the greatest validation accuracy, and its study's name; None if there is none.
+    """Find the complete trial with the highest validation accuracy; return its study's name and it, or None.
 
-    Of all studies in the database that learned from so many pictures: those of others rank by other pictures.
+    Only studies with as many training images are compared, since their validation images are the same.
 
     Raises:
-        Failure: the database cannot be had.
+        Failure: the database cannot be used.
     """
 
     def ask() -> list[tuple[str, FrozenTrial]]:
@@ -266,10 +267,10 @@ def is_unfinished(trial: FrozenTrial) -> bool:
 
 
 def results(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """A row per trial that is complete or pruned, the best on validation first; the report's columns and two more.
+    """Return a row per complete or pruned trial, sorted by validation accuracy: the report's columns and two more.
 
-    A pruned trial stands there with the epochs it went. time_sec is what the trial's epochs took, also where it
-    shared them with others: the time of a run of its own.
+    `epochs` of a pruned trial is the number that it trained. `time_sec` is the time of the trial's epochs, as if it had
+    not shared them with other trials.
     """
     rows = []
     for trial in trials:
@@ -283,7 +284,7 @@ def results(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 
 
 def describe(trial: FrozenTrial) -> str:
-    """A finished trial in a line: its configuration, and what came of it."""
+    """Describe a finished trial in a line: its configuration and result."""
     names = ", ".join(f"{name.replace('_', ' ')} {trial.params[name]:g}" for name in search_space.DIMENSIONS)
     if trial.state == TrialState.FAIL:
         return f"trial {trial.number}: {names}: failed, {trial.user_attrs['reason']}"

@@ -1,4 +1,4 @@
-"""One configuration of the search: its network, its recipe, its training epoch by epoch, the time that it takes."""
+"""Build, train and time the network of one configuration of the search."""
 
 import hashlib
 import time
@@ -22,13 +22,13 @@ MOMENTUM = {"adam": 0.9, "muon": 0.85}
 
 
 def build_network(configuration: Configuration) -> models.FashionNet:
-    """As large as the configuration says, with random weights."""
+    """Build the configuration's network with random weights."""
     names = ("conv_layers", "linear_layers", "hidden_units")
     return models.FashionNet(**{name: configuration[name] for name in names}, dropout=configuration["dropout_rate"])
 
 
 def recipe(configuration: Configuration, settings: Settings, device: torch.device) -> Recipe:
-    """How it is trained: as in the report, unless the settings go beyond it."""
+    """Return the training recipe: the report's, with what the settings change."""
     return Recipe(
         **{name: configuration[name] for name in ("epochs", "batch_size", "learning_rate")},
         dropout=configuration["dropout_rate"],
@@ -41,14 +41,14 @@ def recipe(configuration: Configuration, settings: Settings, device: torch.devic
 
 
 def precision(settings: Settings, device: torch.device) -> str:
-    """What `auto` means on this device."""
+    """Resolve the precision `auto` for this device."""
     if settings.precision != "auto":
         return settings.precision
     return "bfloat16" if loop.has_bfloat16(device) else "float32"
 
 
 def fashion_data(settings: Settings, data_dir: Path) -> Data:
-    """Fashion-MNIST, or the first part of it, whose name says so."""
+    """Load Fashion-MNIST, or its first `settings.pictures` training images and a quarter as many for validation."""
     whole = datasets.fashion_mnist(data_dir)
     if not settings.pictures:
         return whole
@@ -60,52 +60,54 @@ def fashion_data(settings: Settings, data_dir: Path) -> Data:
 
 
 def train(configuration: Configuration, settings: Settings, data: Data, folder: Path) -> Iterator[dict]:
-    """Train one configuration and yield a row after each epoch, the first ones from its family's file if it has any.
+    """Train one configuration and yield a row after each epoch; epochs in its family's file are not trained again.
 
-    A row has epoch, valid_accuracy and test_accuracy in percent, and seconds since the first epoch began, breaks
-    between runs left out. The test split is read only every EPOCHS epochs, where a configuration of the grid may end;
-    elsewhere test_accuracy is None.
+    A row has epoch, valid_accuracy and test_accuracy in percent, and seconds since the start of the first epoch,
+    without interruptions. The test split is evaluated only every EPOCH_STEP epochs, where a configuration of the grid
+    may end; elsewhere test_accuracy is None.
 
     Args:
-        folder: for the families' files: rows, and the state to go on from, written after each epoch.
+        folder: of the families' files, which have the rows and the state for resuming, written after each epoch.
 
     Raises:
         Failure: the loss is infinite or NaN.
     """
-    asked = recipe(configuration, settings, data.train.labels.device)
+    planned = recipe(configuration, settings, data.train.labels.device)
     made_with = {"family": family(configuration, settings), "seed": settings.seed, "data": data.name}
-    varied = {*configuration, "dropout"}  # these are in the family
-    made_with |= {name: value for name, value in cli.result_settings(asked).items() if name not in varied}
+    varied = {*configuration, "dropout"}  # part of the family
+    made_with |= {name: value for name, value in cli.result_settings(planned).items() if name not in varied}
     path = folder / f"{hashlib.sha256(repr(made_with).encode()).hexdigest()[:20]}.pt"
     rows, state = _read_cache(path, made_with)
-    if state is None and len(rows) < asked.epochs:
-        rows = []  # the state was let go, nothing can go on from it
-    yield from rows[: asked.epochs]
-    if len(rows) >= asked.epochs:
+    if state is None and len(rows) < planned.epochs:
+        rows = []  # the file has no state to resume from
+    yield from rows[: planned.epochs]
+    if len(rows) >= planned.epochs:
         return
     torch.manual_seed(settings.seed)
     before, start = rows[-1]["seconds"] if rows else 0.0, time.perf_counter()
-    for epoch in loop.fit(build_network(configuration), data.train, asked, settings.seed, state, quiet=True):
+    for epoch in loop.fit(build_network(configuration), data.train, planned, settings.seed, state, quiet=True):
         row: dict[str, Any] = {"epoch": epoch.number}
         row["valid_accuracy"] = metrics.evaluate(epoch.model, data.valid).accuracy
         may_end = epoch.number % EPOCH_STEP == 0
         row["test_accuracy"] = metrics.evaluate(epoch.model, data.test).accuracy if may_end else None
         before = row["seconds"] = before + time.perf_counter() - start
         rows = [*rows, row]
-        go_on = settings.sampler == "tpe" or epoch.number < asked.epochs  # a plan trains the longest of a family
-        state = epoch.state if go_on and epoch.number < settings.max_epochs else None  # it is up to 13 MB
+        may_continue = (
+            settings.sampler == "tpe" or epoch.number < planned.epochs
+        )  # a plan trains the longest of a family
+        state = epoch.state if may_continue and epoch.number < settings.max_epochs else None  # it is up to 13 MB
         checkpoints.save_file(path, {"made_with": made_with, "rows": rows, "state": state})
         yield row
         start = time.perf_counter()
 
 
 def seconds_per_epoch(configuration: Configuration, settings: Settings, data: Data) -> float:
-    """Measured on a few steps, and on 1,000 pictures for what is evaluated after each epoch, on this thread."""
-    asked = recipe(configuration | {"epochs": 3}, settings, data.train.labels.device)
-    few = Split(data.train.images[: 8 * asked.batch_size], data.train.labels[: 8 * asked.batch_size])
+    """Measure a few training steps and the evaluation of 1,000 images, on one thread; scale them to an epoch."""
+    short = recipe(configuration | {"epochs": 3}, settings, data.train.labels.device)
+    few = Split(data.train.images[: 8 * short.batch_size], data.train.labels[: 8 * short.batch_size])
     times, start = [], time.perf_counter()
     model = build_network(configuration)
-    for _ in loop.fit(model, few, asked, settings.seed, quiet=True):
+    for _ in loop.fit(model, few, short, settings.seed, quiet=True):
         times.append((time.perf_counter() - start) / len(few))
         start = time.perf_counter()
     metrics.evaluate(model.to(data.test.labels.device), Split(data.test.images[:1000], data.test.labels[:1000]))
@@ -114,9 +116,9 @@ def seconds_per_epoch(configuration: Configuration, settings: Settings, data: Da
 
 
 def estimate(settings: Settings, trials: int, data: Data) -> tuple[int, int, float]:
-    """Epochs of the plan one by one, epochs where one run serves a family, and the seconds of those on one thread.
+    """Estimate the plan's epochs without sharing, its epochs with one run per family, and the seconds of these.
 
-    Where the sampler is to choose, the first configurations of the random order stand for what it will.
+    For a sampler that chooses configurations later, those of the random order are counted instead.
     """
     chosen = [one for one in plan(settings, trials) if one]
     chosen = chosen or [one for one in plan(replace(settings, sampler="random"), trials) if one]
@@ -136,11 +138,11 @@ def estimate(settings: Settings, trials: int, data: Data) -> tuple[int, int, flo
 
 
 def _read_cache(path: Path, made_with: dict) -> tuple[list[dict], dict | None]:
-    """Rows and state in a family's file; nothing where it is absent, damaged, or of another family."""
+    """Read the rows and the state of a family's file; empty if it is missing, damaged, or of another family."""
     if not path.exists():
         return [], None
     try:
         content = checkpoints.load_file(path, "it is made anew")
     except errors.Failure:
-        return [], None  # begun anew, it costs time and nothing else
+        return [], None  # training again costs only time
     return (content["rows"], content["state"]) if content.get("made_with") == made_with else ([], None)

@@ -123,6 +123,18 @@ def test_memory_does_not_grow_with_the_number_of_photographs(tmp_path):
     assert count == 12 and growth < 5 * 36_000, f"{growth} kB"
 
 
+def test_a_cut_off_tiff_and_a_broken_link_are_named(tmp_path, capsys):
+    pages = [page(text, seed) for seed, text in enumerate(("12345", "45678", "78901"))]
+    pages[0].save(tmp_path / "whole.tif", save_all=True, append_images=pages[1:])
+    content = (tmp_path / "whole.tif").read_bytes()
+    (tmp_path / "cut.tif").write_bytes(content[: len(content) // 2])
+    (tmp_path / "broken.png").symlink_to(tmp_path / "nowhere.png")
+    samples, faults = read_folder(tmp_path, DIGITS)
+    assert [sample.file.name for sample in samples].count("cut.tif") == 5
+    assert faults == [f"there is no {tmp_path / 'broken.png'}"]
+    assert f"{tmp_path / 'cut.tif'} is damaged: only its first page is read" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")

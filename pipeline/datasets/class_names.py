@@ -15,6 +15,7 @@ COUNTED_WORDS = re.compile(
     "img|image|picture|pic|photo|foto|scan|page|capture|screenshot|snapshot|frame|untitled|unnamed|new|copy|of|document"
     "|doc|file|drawing|sketch|canvas|whatsapp|signal|telegram|pxl|dscn?|dcim|sample|example|test|bild|seite|kopie"
     "|unbenannt|neu|imagen|imagem|pagina|página|copia|sin|título|titulo|sans|titre"
+    "|version|ver|v|part|take|draft|final|attempt|try|run|set|group|day|week"
     "|zero|one|two|three|four|five|six|seven|eight|nine"
 )
 

@@ -71,24 +71,31 @@ def read_image(path: Path, page: int = 0) -> np.ndarray:
     except Exception:  # for damaged files Pillow's decoders raise exceptions of many types
         if not HAS_HEIF and _is_heif(path):
             raise Failure(f"{path} is a HEIC image: pip install pillow-heif") from None
-        raise Failure(f"{path} is not a readable image") from None
+        place = f"page {page + 1} of {path}" if page else path
+        raise Failure(f"{place} is not a readable image") from None
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
     return pixels[:, :, order[pixels.shape[2]]] if pixels.ndim == 3 and pixels.shape[2] in order else pixels
 
 
 def count_pages(path: Path) -> int:
-    """Return the number of pages of an image file; print a line if it has frames of which only the first is read."""
+    """Return the number of pages of an image file; print a line if something of it is not read.
+
+    That is the frames of an animation but the first, and the pages after a damaged one.
+    """
     if not path.is_file():  # opening a pipe would block; `read_image` reports it
         return 1
+    is_paged = False
     try:
         with warnings.catch_warnings(action="ignore"), _open(path) as image:
+            is_paged = image.format in PAGED_FORMATS
             count = getattr(image, "n_frames", 1)
-            if image.format in PAGED_FORMATS:
+            if is_paged:
                 return count
-            if count > 1 and getattr(image, "is_animated", False) and image.format in ("GIF", "PNG", "WEBP", "AVIF"):
+            if count > 1 and image.format in ("GIF", "PNG", "WEBP", "AVIF"):
                 print(f"{path} has {count} frames: only the first is read")
     except Exception:
-        pass
+        if is_paged:
+            print(f"{path} is damaged: only its first page is read")
     return 1
 
 
@@ -137,4 +144,4 @@ def is_image(file: Path) -> bool:
 
 
 def _is_visible(file: Path) -> bool:
-    return not file.name.startswith(".") and file.name.lower() not in IGNORED_FILES and file.is_file()
+    return not file.name.startswith(".") and file.name.lower() not in IGNORED_FILES and not file.is_dir()

@@ -24,7 +24,7 @@ def fashion(data_dir: Path) -> datasets.Data:
 
 
 def pretend(put: Callable[[object, str, object], None]) -> None:
-    """Little data and little patience, put in place by `setattr`, or by a test's own that takes it back."""
+    """Little data and short timeouts, put in place by `setattr`, or by a test's own that takes it back."""
     put(leases, "HEARTBEAT_SECONDS", 0.2)
     put(leases, "LEASE_SECONDS", 1.5)
     put(storage, "SQLITE_TIMEOUT_SECONDS", 1)

@@ -194,8 +194,10 @@ def test_a_run_keeps_the_memory_it_frees():
         "for _ in range(5):\n    faults()\n"
         "print(given_back, faults())"
     )
-    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    given_back, kept = map(int, said.split())
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    given_back, kept = map(int, printed.split())
     if given_back < 1000:
         pytest.skip("this system gives no fresh pages, or large ones")
     assert kept < given_back / 10
@@ -235,7 +237,7 @@ def test_a_preset_cannot_be_combined_with_a_config_file(tmp_path, capsys):
     assert "--preset cannot be combined with --config" in capsys.readouterr().err
 
 
-def test_what_a_result_depends_on_is_said_by_the_flag():
+def test_flags_state_what_a_result_depends_on():
     settings = cli.result_settings(train_mnist.Config())
     assert {"seed", "epochs", "dataset", "outliers"} <= settings.keys()
     assert not {"device", "threads", "data_dir", "output_dir", "show", "preset", "resume"} & settings.keys()

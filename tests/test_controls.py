@@ -50,7 +50,7 @@ def test_m_and_g_change_what_is_read(make):
     ("g", {}, "no Greek network yet: run python transfer_greek.py"),
     ("m", {"digits": False, "mode": "greek"}, "no digit network yet: run python train_mnist.py"),
 ])  # fmt: skip
-def test_a_network_that_is_missing_is_said_for_a_while(make, key, options, line):
+def test_a_missing_network_shows_a_message_for_a_while(make, key, options, line):
     state = make(*(["transferred"] if options else []), **options)
     before = state.title
     assert type_in(state, key, now=5.0) == line and state.title == before
@@ -191,7 +191,7 @@ def test_signs_of_ones_own_and_a_name_that_begins_another(make, tmp_path):
     assert files(tmp_path) == ["handwritten/greek/no/live_1.png", "handwritten/greek/not/live_1.png"]
 
 
-def test_what_cannot_be_written_is_said(make, tmp_path):
+def test_what_cannot_be_written_is_reported(make, tmp_path):
     (tmp_path / "handwritten").write_text("a file, no folder")
     assert "not labeled" in type_in(make(), "s7") and files(tmp_path) == ["handwritten", "saved/crop_1.png"]
     (tmp_path / "saved/crop_1.png").unlink()

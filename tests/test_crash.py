@@ -57,7 +57,7 @@ def run(warm, reference, tmp_path):
     return run
 
 
-def is_told(outcome: Outcome, status: int, *words: str) -> None:
+def is_one_line(outcome: Outcome, status: int, *words: str) -> None:
     """One line on standard error that holds the words, and the status."""
     lines = outcome.error.strip().splitlines()
     assert len(lines) == 1 and outcome.status == status, outcome.error
@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_bits(script, run, reference, tmp_path):
 
 
 @pytest.mark.parametrize("script", CASES)
-def test_the_second_run_in_a_folder_is_told_until_the_first_is_dead(script, run, tmp_path):
+def test_a_second_run_in_a_folder_is_refused_until_the_first_ends(script, run, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     first = os.fork()
@@ -119,7 +119,7 @@ def test_the_second_run_in_a_folder_is_told_until_the_first_is_dead(script, run,
     while not (out / "ready").exists():
         time.sleep(0.01)
     (out / "ready").unlink()
-    is_told(run(script, "--output-dir", out), 1, "another run", str(out), "--output-dir")
+    is_one_line(run(script, "--output-dir", out), 1, "another run", str(out), "--output-dir")
     assert [path.name for path in out.iterdir()] == [f"{files.PARTIAL_PREFIX}of the first"]
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)
@@ -168,7 +168,7 @@ def test_a_folder_without_permission(script, run, reference, open_place):
     for name in (log, open_place / "log.err"):
         name.touch()
         name.chmod(0o666)
-    is_told(run(script, "--output-dir", open_place / "out", **rights), 1, "Permission denied", "--output-dir")
+    is_one_line(run(script, "--output-dir", open_place / "out", **rights), 1, "Permission denied", "--output-dir")
     assert not list((open_place / "out").iterdir())
 
 
@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_whole_files_and_goes_on_with_more_room(script, size,
         if folder is None:
             pytest.skip("to make a small disk takes rights that are missing here; see test_train_mnist for a stand-in")
         outcome = run(script, "--output-dir", folder)
-        is_told(outcome, 1, "free some space")
+        is_one_line(outcome, 1, "free some space")
         said_by_sqlite = script == "fashion_grid_search.py" and "disk is full" in outcome.error
         assert "No space left on device" in outcome.error or said_by_sqlite
         kills.read_all(folder)
@@ -216,7 +216,7 @@ def test_ctrl_c_while_it_works_names_the_line_that_goes_on(script, run, referenc
         outcome = run(script, "--output-dir", folder, delay=delay, signal=int(signal.SIGINT))
         if outcome.status:
             break
-    is_told(outcome, 130, "stopped", script, *(CASES[script].resume.split() if CASES[script].resumes else []))
+    is_one_line(outcome, 130, "stopped", script, *(CASES[script].resume.split() if CASES[script].resumes else []))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -349,7 +349,7 @@ FAILURES = {
 def test_every_expected_failure_is_one_line_and_its_status(script, run, bad, tmp_path):
     for number, (flags, status, words) in enumerate(FAILURES[script]):
         arguments = [flag.replace("{}", str(bad)).replace("{script}", script) for flag in split(flags)]
-        is_told(run(script, "--output-dir", tmp_path / str(number), *arguments), status, words)
+        is_one_line(run(script, "--output-dir", tmp_path / str(number), *arguments), status, words)
     assert (bad / "file").read_text() == "mine"
 
 

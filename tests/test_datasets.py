@@ -172,7 +172,7 @@ def test_a_bad_download_leaves_nothing(folder, mirror, how):
     assert not list(folder.rglob("*ubyte*"))
 
 
-def test_a_server_that_never_answers_is_given_up(folder, monkeypatch):
+def test_a_server_that_sends_nothing_times_out(folder, monkeypatch):
     server = http.server.socketserver.TCPServer(("127.0.0.1", 0), None, bind_and_activate=True)  # accepts, says nothing
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_address[1]}/"])
     monkeypatch.setattr(datasets, "DOWNLOAD_TIMEOUT_SECONDS", 0.5)

@@ -208,7 +208,7 @@ def test_the_peaks_against_a_plain_loop(finished, model, test_split):
     assert all(f"field of {part} pixels" in finished[1].stdout for part in ("conv1 is 5×5", "conv2 is 14×14"))
 
 
-def test_what_the_rubber_changes_against_a_plain_loop(finished, metrics, model, test_split):
+def test_occlusion_against_a_plain_loop(finished, metrics, model, test_split):
     counts = {True: [], False: []}
     with torch.no_grad():
         outputs = model(test_split.images)
@@ -298,7 +298,7 @@ def test_takes_other_networks_of_the_project(layers, tmp_path, monkeypatch, here
     assert abs(gap) < 4 * metrics["match_untrained_deviation"], "an untrained network is found to be one"
 
 
-def test_letters_are_asked_about_with_drawn_ones(tmp_path, here):
+def test_letter_networks_are_examined_with_synthetic_letters(tmp_path, here):
     torch.manual_seed(0)
     checkpoints.save(models.MnistNet(("alpha", "beta", "gamma")), tmp_path / "model.pt")
     arguments = ["--weights", str(tmp_path / "model.pt"), "--pictures", "300", "--output-dir", str(tmp_path / "out")]

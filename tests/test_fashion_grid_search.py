@@ -48,9 +48,9 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen:
 
 def ending(process: subprocess.Popen) -> str:
     """All it says until it ends well."""
-    said, _ = process.communicate(timeout=150)
-    assert process.returncode == 0, said
-    return said
+    printed, _ = process.communicate(timeout=150)
+    assert process.returncode == 0, printed
+    return printed
 
 
 def children(process: subprocess.Popen) -> list[int]:
@@ -85,19 +85,19 @@ def finished(tmp_path_factory) -> tuple[Path, str]:
 
 
 def test_writes_what_the_docstring_promises(finished):
-    folder, said = finished
+    folder, printed = finished
     written = {path.name for path in folder.iterdir()} - {"study.db-wal", "study.db-shm"}
     assert written == PICTURES | {"results.csv", "config.json", "study.db", "families"}
     assert all(name in fashion_grid_search.__doc__ for name in written)
     assert all(plt.imread(folder / name).std() > 0.01 for name in PICTURES)
-    assert "72 configurations, 6 to try" not in said and "48 configurations, 6 to try" in said
-    assert len(re.findall(r"^trial \d: .* valid \d.* test \d.* s$", said, re.M)) == 6
-    assert "Traceback" not in said and "leaked" not in said and "it/s" not in said
+    assert "72 configurations, 6 to try" not in printed and "48 configurations, 6 to try" in printed
+    assert len(re.findall(r"^trial \d: .* valid \d.* test \d.* s$", printed, re.M)) == 6
+    assert "Traceback" not in printed and "leaked" not in printed and "it/s" not in printed
 
 
 def test_results_are_those_of_separate_runs(finished, monkeypatch):
     """Against `trial.train` here, in one process: sharing, workers and the database change no bit."""
-    folder, said = finished
+    folder, printed = finished
     table = pd.read_csv(folder / "results.csv", index_col="trial")
     assert table.valid_acc.is_monotonic_decreasing and sorted(table.index) == list(range(6))
     settings = Settings(max_conv_layers=1, max_linear_layers=2, max_epochs=10, max_dropout=0.1)
@@ -110,15 +110,15 @@ def test_results_are_those_of_separate_runs(finished, monkeypatch):
             (folder.parent / str(number)).mkdir()
             *_, last = train(planned, settings, data, folder.parent / str(number))
             assert (row.valid_acc, row.test_acc) == (last["valid_accuracy"], last["test_accuracy"])
-    assert f"{table.valid_acc.iloc[0]:.1f}" in said
+    assert f"{table.valid_acc.iloc[0]:.1f}" in printed
 
 
 def test_a_lost_network_fails_by_name_and_the_search_goes_on(tmp_path):
     """Half of the learning rates are 1e30."""
     arguments = [*SMALL, "--max-epochs", "5", "--trials", "5", "--workers", "1", "--output-dir", str(tmp_path)]
-    said = ending(start(*arguments, LOST="1"))
+    printed = ending(start(*arguments, LOST="1"))
     failed = re.findall(
-        r"^trial (\d): .* learning rate 1e\+30: failed, training diverged \(loss is nan\).*$", said, re.M
+        r"^trial (\d): .* learning rate 1e\+30: failed, training diverged \(loss is nan\).*$", printed, re.M
     )
     table = pd.read_csv(tmp_path / "results.csv", index_col="trial")
     assert len(failed) >= 1 and len(table) >= 1 and len(failed) + len(table) == 5
@@ -135,10 +135,10 @@ def test_a_killed_worker_is_replaced_and_a_stopped_search_goes_on(finished, tmp_
     wait_for(lambda: set(children(first)) - {worker})
     wait_for(lambda: sum(trial.state == TrialState.COMPLETE for trial in trials(url)) >= 2)
     os.killpg(first.pid, signal.SIGINT)
-    said, _ = first.communicate(timeout=60)
-    assert re.search(r"a worker died \(exit code -9\): another one continues (trial \d|the search)", said)
-    assert first.returncode == 130 and "stopped; to continue:" in said.splitlines()[-1]
-    assert "Traceback" not in said and "leaked" not in said
+    printed, _ = first.communicate(timeout=60)
+    assert re.search(r"a worker died \(exit code -9\): another one continues (trial \d|the search)", printed)
+    assert first.returncode == 130 and "stopped; to continue:" in printed.splitlines()[-1]
+    assert "Traceback" not in printed and "leaked" not in printed
     done = {trial.number: trial.datetime_complete for trial in trials(url) if trial.state.is_finished()}
     assert 2 <= len(done) < 6
     second = ending(start(*command))
@@ -196,9 +196,9 @@ def test_two_machines_on_postgresql_one_dies_and_the_server_too(finished, tmp_pa
     down()
     time.sleep(3)
     up()
-    said = ending(machines[1])
+    printed = ending(machines[1])
     machines[0].communicate()
-    assert "does not answer" in said and "answers again" in said and "Traceback" not in said
+    assert "does not answer" in printed and "answers again" in printed and "Traceback" not in printed
     after = trials(url)
     assert len(after) == 6 and all(trial.state == TrialState.COMPLETE for trial in after)
     results = [pd.read_csv(folder / "results.csv", index_col="trial") for folder in (finished[0], tmp_path / "two")]
@@ -207,7 +207,7 @@ def test_two_machines_on_postgresql_one_dies_and_the_server_too(finished, tmp_pa
 
 @pytest.fixture
 def here(monkeypatch, capsys, tmp_path):
-    """The command line of the script in this process: exit status, and what it said."""
+    """The command line of the script in this process: exit status, and what it printed."""
     fashion_on_digits.pretend(monkeypatch.setattr)
 
     def launch(*arguments: str) -> tuple[int, str, str]:
@@ -225,31 +225,35 @@ def here(monkeypatch, capsys, tmp_path):
 def test_the_same_command_again_trains_nothing(finished, here):
     folder, _ = finished
     before = (folder / "results.csv").read_bytes()
-    status, said, _ = here(*SMALL, "--trials", "6", "--output-dir", str(folder))
-    assert status == 0 and "6 of 6 trials are done, 0 epochs remain" in said
+    status, printed, _ = here(*SMALL, "--trials", "6", "--output-dir", str(folder))
+    assert status == 0 and "6 of 6 trials are done, 0 epochs remain" in printed
     assert (folder / "results.csv").read_bytes() == before
 
 
 def test_another_study_s_pictures_go(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
-    said = ending(start(*SMALL, "--trials", "1", "--study", "other", "--workers", "1", "--output-dir", str(tmp_path)))
-    assert "once two trials are complete" in said
+    printed = ending(
+        start(*SMALL, "--trials", "1", "--study", "other", "--workers", "1", "--output-dir", str(tmp_path))
+    )
+    assert "once two trials are complete" in printed
     assert len(pd.read_csv(tmp_path / "results.csv")) == 1 and not any((tmp_path / name).exists() for name in PICTURES)
 
 
 def test_dry_run_prints_the_report_s_grid_and_an_estimate(here, monkeypatch, tmp_path):
     monkeypatch.setattr(trial_module, "seconds_per_epoch", lambda configuration, settings, data: 60.0)
-    status, said, _ = here("--dry-run", "--workers", "2")
-    assert status == 0 and "1,296 configurations, 75 to try" in said and "learning_rate  0.01, 0.001, 0.0001" in said
+    status, printed, _ = here("--dry-run", "--workers", "2")
+    assert (
+        status == 0 and "1,296 configurations, 75 to try" in printed and "learning_rate  0.01, 0.001, 0.0001" in printed
+    )
     separate, together, minutes, halved = map(int, re.search(
-        r"(\d+) epochs one by one, (\d+) when .*\nabout (\d+)\.0 minutes of one thread, (\d+)\.\d with 2", said
+        r"(\d+) epochs one by one, (\d+) when .*\nabout (\d+)\.0 minutes of one thread, (\d+)\.\d with 2", printed
     ).groups())  # fmt: skip
     assert 75 * 5 < together < separate < 75 * 20 and minutes == together and abs(halved - minutes / 2) <= 1
     assert not (tmp_path / "study.db").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "message"),
     [
         (["--max-conv-layers", "0"], 2, "--max-conv-layers must be from 1 to 4, not 0"),
         (["--max-epochs", "4"], 2, "--max-epochs must be from 5 to 10000, not 4"),
@@ -260,9 +264,9 @@ def test_dry_run_prints_the_report_s_grid_and_an_estimate(here, monkeypatch, tmp
         (["--storage", "sqlite:////no/such/folder/x.db"], 1, "choose another --storage"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(here, arguments, status, told):
+def test_what_cannot_be_done_is_one_line(here, arguments, status, message):
     ended, _, error = here(*arguments)
-    assert ended == status and told in error and "Traceback" not in error
+    assert ended == status and message in error and "Traceback" not in error
     assert status == 2 or len(error.strip().splitlines()) == 1
 
 
@@ -275,11 +279,11 @@ def test_without_the_clothes_there_is_no_search(here, monkeypatch):
     assert status == 1 and error.strip() == "error: cannot download FashionMNIST"
 
 
-def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
+def test_the_best_network_is_saved_with_its_class_names(here, monkeypatch, tmp_path):
     monkeypatch.setattr(best_model, "BEST_RECIPE", replace(best_model.BEST_RECIPE, epochs=2))
-    status, said, _ = here("--champion", "--quiet")
-    assert status == 0 and "the champion: conv layers 3, linear layers 2, hidden units 128" in said
-    assert "no search has a complete trial" in said and not (tmp_path / "study.db").exists()
+    status, printed, _ = here("--champion", "--quiet")
+    assert status == 0 and "the champion: conv layers 3, linear layers 2, hidden units 128" in printed
+    assert "no search has a complete trial" in printed and not (tmp_path / "study.db").exists()
     model = checkpoints.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
     assert model.class_names == list(models.CLOTHES)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -289,18 +293,18 @@ def test_the_champion_is_saved_as_clothes(here, monkeypatch, tmp_path):
         path.name for path in tmp_path.iterdir()
     }
     weights = (tmp_path / "model.pt").read_bytes()
-    status, said, _ = here("--champion", "--quiet")
-    assert status == 0 and "2 of 2 epochs are done" in said and ", epoch " not in said, "nothing is done again"
+    status, printed, _ = here("--champion", "--quiet")
+    assert status == 0 and "2 of 2 epochs are done" in printed and ", epoch " not in printed, "nothing is done again"
     assert (tmp_path / "model.pt").read_bytes() == weights
 
 
-def test_the_champion_has_the_best_shape_of_all_studies(finished, here, monkeypatch, tmp_path):
+def test_the_best_network_is_that_of_all_studies(finished, here, monkeypatch, tmp_path):
     monkeypatch.setattr(best_model, "BEST_RECIPE", replace(best_model.BEST_RECIPE, epochs=1))
     shutil.copy(finished[0] / "study.db", tmp_path)
     before = {study: len(trials(f"sqlite:///{tmp_path / 'study.db'}", study)) for study in ("fashion", "other")}
-    status, said, _ = here("--champion", "--quiet", "--study", "other", "--max-epochs", "5")
+    status, printed, _ = here("--champion", "--quiet", "--study", "other", "--max-epochs", "5")
     best = pd.read_csv(finished[0] / "results.csv").iloc[0]
-    assert status == 0 and f"the shape of trial {best.trial:.0f} of study fashion, {best.valid_acc:.2f} %" in said
+    assert status == 0 and f"the shape of trial {best.trial:.0f} of study fashion, {best.valid_acc:.2f} %" in printed
     model = checkpoints.load(tmp_path / "model.pt", models.FashionNet, "fashion_grid_search.py")
     assert all(model.settings[name] == best[name] for name in ("conv_layers", "linear_layers", "hidden_units"))
     after = {study: len(trials(f"sqlite:///{tmp_path / 'study.db'}", study)) for study in ("fashion", "other")}
@@ -310,8 +314,8 @@ def test_the_champion_has_the_best_shape_of_all_studies(finished, here, monkeypa
 def test_a_lost_database_is_made_again_from_the_families(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
     (tmp_path / "study.db").unlink()
-    said = ending(start(*SMALL, "--trials", "6", "--workers", "1", "--output-dir", str(tmp_path)))
-    assert "0 of 6 trials are done" in said
+    printed = ending(start(*SMALL, "--trials", "6", "--workers", "1", "--output-dir", str(tmp_path)))
+    assert "0 of 6 trials are done" in printed
     columns = ["trial", "valid_acc", "test_acc", "time_sec"]
     old, new = (pd.read_csv(folder / "results.csv")[columns] for folder in (finished[0], tmp_path))
     assert old.equals(new), "to the bit, so nothing was learned again"

@@ -129,7 +129,7 @@ def test_a_film_without_times_has_those_of_its_rate(film, monkeypatch):
         ({3, 4, 5}, 10, "is damaged: 7 frames are read, 3 cannot be decoded"),
         ({0, 7}, 10, "is damaged: 8 frames are read, 2 cannot be decoded"),
         ((), 20, "is damaged: 10 frames are read, 10 cannot be decoded"),  # cut off
-        ((), 11, ""),  # what a container claims is often rounded
+        ((), 11, ""),  # the number in a container is often rounded
         ((), -9223372036854775808, ""),
     ],
 )
@@ -187,7 +187,7 @@ def test_frames_too_small_or_too_large_to_draw_on_are_scaled(shape, expected):
     assert frames.scale_frame(np.zeros((*shape, 3), np.uint8)).shape[:2] == (expected or shape)
 
 
-def test_a_camera_is_asked_for_its_best_and_gives_its_latest(plug):
+def test_a_camera_gets_the_preferred_settings_and_gives_its_latest_frame(plug):
     fake = plug(Fake())
     source = frame_sources.frame_source("0")
     frame = source.read()
@@ -204,7 +204,7 @@ def test_an_address_is_opened_as_it_is(plug):
     source.close()
 
 
-def test_a_lost_camera_is_said_and_comes_back(plug, monkeypatch):
+def test_a_disconnected_camera_is_reported_and_reopened(plug, monkeypatch):
     monkeypatch.setattr(frame_sources, "FRAME_TIMEOUT_SECONDS", 0.0)
     first, back = Fake(3), Fake()
     back.opens = False

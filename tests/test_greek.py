@@ -208,7 +208,7 @@ def test_bad_folders_are_one_line(spoil, words, here, real, tmp_path):
     assert not (tmp_path / "out" / "model.pt").exists()
 
 
-def test_one_bad_picture_among_good_ones_is_said_and_left_out(here, real, tmp_path):
+def test_one_bad_image_among_good_ones_is_reported_and_skipped(here, real, tmp_path):
     train = Path(shutil.copytree(real, tmp_path / "train"))
     (train / "beta" / "writer_0.png").write_text("no picture")
     code, out, _ = here("greek_from_scratch.py", "--greek-train", str(train), "--output-dir", str(tmp_path / "out"))
@@ -257,7 +257,7 @@ def test_signs_that_nothing_draws_are_tested_on_pictures_of_them_only(here, real
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_the_saved_network_is_asked_again_without_training(script, here, real, tmp_path):
+def test_skip_training_tests_the_saved_network(script, here, real, tmp_path):
     arguments = ["--greek-train", str(real), "--output-dir", str(tmp_path / "out")]
     code, _, error = here(script, *arguments, "--skip-training")
     assert code == 1 and "no weights" in error and error.count("\n") == 1

@@ -20,20 +20,20 @@ from pipeline.evaluation import classification_report, handwriting
 
 
 class Sayer(models.MnistNet):
-    """Says what it is told, by the number of its pictures."""
+    """Predict the given classes, by the number of images."""
 
     def __init__(self, answers: list[int], confidences: list[float]):
         super().__init__()
-        self.said = torch.full((len(answers), 10), 0.0)
-        for row, answer, confidence in zip(self.said, answers, confidences, strict=True):
+        self.printed = torch.full((len(answers), 10), 0.0)
+        for row, answer, confidence in zip(self.printed, answers, confidences, strict=True):
             row[:] = (1 - confidence) / 9
             row[answer] = confidence
         self.next = 0
 
     def forward(self, x):
-        first = self.next % len(self.said)  # pictures come some at a time, all of them at each look
+        first = self.next % len(self.printed)  # pictures come some at a time, all of them at each look
         self.next += len(x)
-        return self.said[first : first + len(x)].log()
+        return self.printed[first : first + len(x)].log()
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_table_picture_and_prints(folder, capsys):
     assert plt.imread(folder / "handwritten.png").std() > 0.01
 
 
-def test_another_reading_counts_only_where_the_plain_one_is_doubted(monkeypatch):
+def test_an_alternative_input_is_used_only_if_the_first_is_unclear(monkeypatch):
     """Of three samples the first is sure, the others are not; of the second the other reading is no surer."""
     image = np.full((28, 28), 9, np.uint8)
     samples = [Sample(Path("a.png"), None, None, image, image, [image + 1]) for _ in range(3)]
@@ -103,7 +103,7 @@ def test_more_samples_than_fit_on_a_figure(folder):
 
 
 @pytest.mark.slow
-def test_the_script_answers_what_it_is_given(folder):
+def test_the_script_classifies_the_given_images(folder):
     small = ["--dataset", "synthetic", "--epochs", "1", "--threads", "1", "--outliers", "100"]
     output = folder / "out"
     result = run("train_mnist.py", *small, "--handwritten", str(folder / "photos"), "--output-dir", str(output))
@@ -114,7 +114,7 @@ def test_the_script_answers_what_it_is_given(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["nothing here", "photos/bad.png", "empty"])
-def test_nothing_to_read_is_said_before_any_training(name, folder):
+def test_nothing_to_read_is_reported_before_training(name, folder):
     (folder / "empty").mkdir()
     arguments = ["--dataset", "synthetic", "--handwritten", str(folder / name), "--output-dir", str(folder / "out")]
     result = run("train_mnist.py", *arguments)
@@ -122,7 +122,7 @@ def test_nothing_to_read_is_said_before_any_training(name, folder):
     assert result.stderr.count("\n") == 1 and result.stderr.startswith("error: ") and name in result.stderr
 
 
-def test_verdict_counts_the_mistakes(tmp_path, split, capsys):
+def test_the_report_counts_the_mistakes(tmp_path, split, capsys):
     few = Split(split.images[:50], split.labels[:50])
     outputs = torch.full((50, 10), -9.0)
     outputs[range(50), few.labels] = 0.0

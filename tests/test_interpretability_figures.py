@@ -99,7 +99,7 @@ def test_bars_are_as_high_as_what_is_lost():
         assert [float(text.get_text()) for text in axis.texts] == values.tolist()
 
 
-def test_occlusions_with_wrong_answers_and_without_any():
+def test_occlusions_with_incorrect_predictions_and_without():
     maps = {"for 7": RANDOM.normal(size=(28, 28)), "for 2": RANDOM.normal(size=(28, 28))}
     right = [(DIGIT, "7", {"for 7": maps["for 7"]})]
     figure = figures.occlusions({"right answers": right, "wrong answers": [(DIGIT, "7, is 2", maps)] * 2}, "x")

@@ -67,7 +67,7 @@ def test_no_module_imports_itself_in_a_circle():
     assert not graph
 
 
-def test_the_root_holds_what_the_user_asked_for():
+def test_the_root_has_the_agreed_files():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     entries = {line.split("/")[0] for line in tracked.splitlines()}
     assert {entry.removesuffix(".py") for entry in entries if entry.endswith(".py")} == {"models", *SCRIPTS}

@@ -118,8 +118,8 @@ def test_a_mirror_shows_the_other_side_and_reads_the_same(config, pages):
         for mirror in (False, True)
     )
     for frame in frames:
-        (one, said), (other, also) = plain.step(frame), mirrored.step(frame)
-    assert said.label == also.label == "3" and said.box == also.box
+        (one, printed), (other, also) = plain.step(frame), mirrored.step(frame)
+    assert printed.label == also.label == "3" and printed.box == also.box
     inside = overlay.centered_box(one, 0.45)
     assert np.abs(one[inside].astype(int) - other[inside][:, ::-1]).mean() < 4  # but for the thin line around the ink
 

@@ -1,4 +1,4 @@
-"""From photographs to MNIST's form: what must not matter does not, and what is no picture is said to be none."""
+"""From photographs to MNIST's form: irrelevant properties have no effect, and bad files are reported."""
 
 import dataclasses
 import struct
@@ -75,7 +75,7 @@ def test_place_and_size_do_not_matter(digit, seed, place, fill):
 
 @pytest.mark.parametrize("seed", [12, 273, 291])
 def test_a_hands_shadow_across_it_is_no_ink(seed):
-    """Three that were read as their shadow before edges told it from ink."""
+    """Three that were read as their shadow before edges distinguished it from ink."""
     changes = {"size": (160, 160), "fill": 0.5, "pen": ["felt pen", "marker"][seed % 3]}
     plain = photo_to_mnist(one(str(seed % 10), seed, **changes))
     assert likeness(photo_to_mnist(one(str(seed % 10), seed, light="shadow", **changes)), plain) > 0.85
@@ -407,7 +407,7 @@ def test_sheets_every_character_once_in_reading_order(changes):
         assert all(overlap(character.box, box) > 0.5 for character, box in zip(found, truth, strict=True))
 
 
-def test_a_character_of_a_sheet_looks_as_it_does_alone():
+def test_a_character_of_a_page_gives_the_same_image_as_alone():
     picture, _ = photograph(["2345"], 4, SHEET)
     for character in Photo(picture).characters():
         x, y, width, height = character.box

@@ -36,7 +36,7 @@ def test_the_diagram_shows_every_stage_with_shape_and_parameters():
     assert not any(parameter.grad is not None for parameter in model.parameters()) and model.training
 
 
-def test_wrong_answers_are_red():
+def test_incorrect_predictions_are_red():
     figure = plots.image_grid(torch.rand(3, 1, 28, 28), ["7", "2, is 3", "1!"], 2, "three", [False, True, False])
     captions = {axis.get_title(): axis.title.get_color() for axis in figure.axes}
     assert captions == {"7": "black", "2, is 3": plots.TEST_COLOR, "1!": "black", "": captions[""]}

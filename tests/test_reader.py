@@ -15,7 +15,7 @@ EMPTY = np.full((360, 360, 3), 200, np.uint8)
 
 
 class Sayer(nn.Module):
-    """Says `a` with the confidence that it is told, whatever it sees; keeps what it saw."""
+    """Predict `a` with the given confidence for any image; keep the images."""
 
     class_names = ("a", "b", "c")
 
@@ -100,7 +100,7 @@ def test_an_answer_stays_where_it_would_not_appear(before, now, label):
     assert EXIT_CONFIDENCE < 0.75 < MIN_CONFIDENCE and read(reader, [page()] * 20, 20 / RATE)[-1].label == label
 
 
-def test_a_slow_camera_is_answered_too():
+def test_a_slow_camera_is_classified_too():
     reader = SmoothedReader(Sayer())
     labels = [reader.read(page(), i / 8).label for i in range(8)]
     assert labels[4] == "a"
@@ -128,7 +128,7 @@ def test_a_strokes_end_may_come_and_go_but_not_half_a_stroke(faint, label, monke
     assert read(SmoothedReader(Sayer()), [page()] * 20)[-1].label == label
 
 
-def test_the_looks_take_turns():
+def test_the_views_alternate():
     model = Sayer()
     read(SmoothedReader(model), [page()] * 7)  # the first is not looked at
     looks = [image.numpy() for image in model.seen]
@@ -137,7 +137,7 @@ def test_the_looks_take_turns():
 
 
 @pytest.mark.parametrize("sure_of, label", [((-12, -6, 0), "a"), ((0, 6, 12), "a"), ((-12, 12), UNCLEAR)])
-def test_a_page_held_askew_is_named_by_three_looks_that_are_neighbours(sure_of, label, monkeypatch):
+def test_a_rotated_page_is_classified_by_three_adjacent_views(sure_of, label, monkeypatch):
     reader = SmoothedReader(Sayer())
 
     def predict(image, degrees):

@@ -36,7 +36,7 @@ def test_the_seed_decides_every_byte_and_box():
 
 
 @pytest.mark.parametrize("size", [(64, 64), (101, 67), (240, 320)])
-def test_the_picture_has_the_size_asked_for(size):
+def test_the_image_has_the_given_size(size):
     picture, (box,) = photograph([["4"]], 0, Conditions.random(np.random.default_rng(0), size=size))
     assert picture.shape == (size[1], size[0], 3) and picture.dtype == np.uint8
     assert all(type(figure) is int for figure in box)
@@ -176,7 +176,7 @@ def test_nobody_writes_on_the_desk():
     assert desk.any() and letters.any() and not (desk & letters).any()
 
 
-def test_specks_are_as_many_as_asked_for():
+def test_specks_have_the_given_number():
     assert 0 < (changed(specks=3) > 30).sum() < (changed(specks=40) > 30).sum()
 
 

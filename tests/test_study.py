@@ -161,7 +161,7 @@ def test_what_is_released_is_free_at_once(url):
     assert other.take().number == 0
 
 
-def test_one_run_answers_for_a_family(url):
+def test_one_run_serves_a_family(url):
     settings = Settings(sampler="grid", max_conv_layers=1, max_linear_layers=1, max_dropout=0.1, max_hidden_units=64)
     settings = Settings(**vars(settings) | {"max_batch_size": 32})
     open_study = Study(url, "s", settings, 1)
@@ -210,9 +210,9 @@ def test_a_failed_trial_is_named_and_the_rest_goes_on(url):
 
 def test_another_search_under_the_same_name(url):
     Study(url, "s", SMALL, 3)
-    with pytest.raises(Failure, match=r"study s .* has other settings: give --max-epochs 10, or another") as told:
+    with pytest.raises(Failure, match=r"study s .* has other settings: give --max-epochs 10, or another") as message:
         Study(url, "s", Settings(**vars(SMALL) | {"max_epochs": 15}), 3)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(message.value)
     Study(url, "another", Settings(), 3)
     optuna.create_study(storage=url, study_name="foreign").enqueue_trial({"x": 1})
     with pytest.raises(Failure, match=r"study foreign .* has other settings"):
@@ -220,7 +220,7 @@ def test_another_search_under_the_same_name(url):
 
 
 @pytest.mark.parametrize(
-    ("bad", "told"),
+    ("bad", "message"),
     [
         ("nonsense", "Could not parse"),
         ("oracle2://host/db", "Can't load plugin"),
@@ -229,8 +229,8 @@ def test_another_search_under_the_same_name(url):
         ("sqlite:////no/such/folder/study.db", "unable to open"),
     ],
 )
-def test_a_url_that_leads_nowhere(bad, told):
-    with pytest.raises(Failure, match=told) as failure:
+def test_a_url_that_leads_nowhere(bad, message):
+    with pytest.raises(Failure, match=message) as failure:
         Study(bad, "s", SMALL, 1)
     assert "\n" not in str(failure.value) and "--storage" in str(failure.value)
 

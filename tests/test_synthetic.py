@@ -22,7 +22,7 @@ def test_the_seed_decides_every_byte():
     assert np.array_equal(first, second) and not np.array_equal(first, third)
 
 
-def test_drawn_as_asked():
+def test_the_given_names_are_drawn():
     pictures = synthetic.draw_characters(["7", "0", "7"], seed=0)
     assert pictures.shape == (3, 28, 28)
     assert not np.array_equal(pictures[0], pictures[2]), "another writer each time"
@@ -82,7 +82,7 @@ def test_the_tables_are_whole():
         assert len({way for _, way in ways}) == len(ways), name
 
 
-def test_letters_are_told_apart():
+def test_letters_are_distinguished():
     """By the nearest of other writers' drawings. Two letters drawn by one table would come to a half each."""
     names = np.repeat(list(stroke_templates.GREEK), 100)
 

@@ -105,7 +105,7 @@ def test_the_first_nine_are_printed_as_the_saved_network_sees_them(finished):
     assert checkpoints.load(folder / "model.pt", models.MnistNet, "train_mnist.py").class_names == list("0123456789")
 
 
-def test_skip_training_answers_alike_and_leaves_the_weights(finished):
+def test_skip_training_predicts_alike_and_keeps_the_weights(finished):
     folder, first = finished
     before = digests(folder)
     again = run("train_mnist.py", "--dataset", "synthetic", "--skip-training", "--output-dir", str(folder))

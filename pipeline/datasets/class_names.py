@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pipeline.datasets.stroke_templates import GREEK
 
-GREEK_SIGNS = dict(zip(GREEK, "αβγδεζηθικλμνξοπρστυφχψω", strict=True))  # name -> sign
+GREEK_SIGNS = dict(zip(list(GREEK)[:24], "αβγδεζηθικλμνξοπρστυφχψω", strict=True))  # name -> sign
 GREEK_NAMES = {sign: name for name, sign in GREEK_SIGNS.items()}
 # words before a number that counts files, as cameras, messengers and editors write them; and the digits' own names
 COUNTED_WORDS = re.compile(
     "img|image|picture|pic|photo|foto|scan|page|capture|screenshot|snapshot|frame|untitled|unnamed|new|copy|of|document"
     "|doc|file|drawing|sketch|canvas|whatsapp|signal|telegram|pxl|dscn?|dcim|sample|example|test|bild|seite|kopie"
     "|unbenannt|neu|imagen|imagem|pagina|página|copia|sin|título|titulo|sans|titre"
-    "|version|ver|v|part|take|draft|final|attempt|try|run|set|group|day|week"
+    "|drawn|crop|captures|clip|live|notes?|homework|version|ver|v|part|take|draft|final|attempt|try|run|set|group|day|week"
     "|zero|one|two|three|four|five|six|seven|eight|nine"
 )
 

@@ -17,7 +17,8 @@ LETTERS = ("alpha", "beta", "w", "A", "a")
         # times, dates, counters of copies, of pages and of editors
         ("PXL_20230407_005200046", None), ("WhatsApp Image 2026-08-31 at 15.41.14 (1)", None), ("20240404_7", None),
         ("Untitled 2", None), ("page 1", None), ("Kopie 4", None),
-        ("v 2", None), ("drawn_2", None), ("crop_3", None), ("final 3", None), ("7 (1)", None), ("2026-8-7", None), ("IMG_7", None),
+        ("v 2", None), ("drawn_2", None),
+        ("crop_3", None), ("final 3", None), ("7 (1)", None), ("2026-8-7", None), ("IMG_7", None),
         # glued to a word, or one of two
         ("digit1", None), ("zero2", None), ("scan0004", None), ("test_img_5_label_2", None), ("seven 2", None),
         ("seven", None), ("forty-two", None), ("7-copy", None), ("12", None), ("anna", None),

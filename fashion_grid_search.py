@@ -73,7 +73,7 @@ def main(config: Config) -> pd.DataFrame | dict | None:
     if config.champion and config.dry_run:
         raise WrongUsage("--dry-run cannot be combined with --champion")
     if config.storage:
-        storage.checked_url(config.storage)
+        config = replace(config, storage=storage.checked_url(config.storage))
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
     settings = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
@@ -136,7 +136,7 @@ def search(config: Config, settings: Settings, device: torch.device, folder: Pat
 
 
 def database(config: Config, folder: Path) -> str:
-    return storage.checked_url(config.storage) if config.storage else storage.sqlite_url(folder / "study.db")
+    return config.storage or storage.sqlite_url(folder / "study.db")
 
 
 def clothes(config: Config, settings: Settings) -> datasets.Data:

@@ -222,8 +222,8 @@ def test_occlusion_against_a_plain_loop(finished, metrics, model, test_split):
                     rubbed[at, :, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = test_split.images.min()
                 right = model(rubbed).argmax(1) == test_split.labels[i]
                 counts[kind].append(not right.all() if kind else right.any())
-    assert metrics["spoiled"] == sum(counts[True]) and metrics["mended"] == sum(counts[False])
-    assert f"corrects {metrics['mended']} of the {len(counts[False])} worst" in finished[1].stdout
+    assert metrics["made_incorrect"] == sum(counts[True]) and metrics["corrected"] == sum(counts[False])
+    assert f"corrects {metrics['corrected']} of the {len(counts[False])} worst" in finished[1].stdout
 
 
 def test_the_share_of_the_two_directions(finished, metrics, model, test_split):

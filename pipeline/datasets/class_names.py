@@ -8,7 +8,10 @@ from pathlib import Path
 
 from pipeline.datasets.stroke_templates import GREEK
 
-GREEK_SIGNS = dict(zip(list(GREEK)[:24], "αβγδεζηθικλμνξοπρστυφχψω", strict=True))  # name -> sign
+UNICODE_SPELLINGS = {"lambda": "lamda"}  # where Unicode spells a letter differently
+GREEK_SIGNS = {  # name -> sign
+    name: unicodedata.lookup(f"GREEK SMALL LETTER {UNICODE_SPELLINGS.get(name, name)}") for name in GREEK
+}
 GREEK_NAMES = {sign: name for name, sign in GREEK_SIGNS.items()}
 # words before a number that counts files, as cameras, messengers and editors write them; and the digits' own names
 COUNTED_WORDS = re.compile(

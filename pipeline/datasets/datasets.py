@@ -160,15 +160,18 @@ def _fetch(torchvision_set: type, files: dict[str, str], data_dir: Path) -> dict
     """Return the content of the set's files, verified; download them if one is missing."""
     name = torchvision_set.__name__
     raw = data_dir / name / "raw"
-    if found := _find(files, (raw, raw.parent, data_dir)):
-        return found
-    try:
-        _download(torchvision_set, files, data_dir)
-    except (RuntimeError, OSError) as failure:
-        raise _Unavailable(
-            f"cannot download {name} ({first_line(failure)}): put {', '.join(files)} into {raw}"
-        ) from None
-    return {file: (raw / file).read_bytes() for file in files}
+    folders = raw, raw.parent, data_dir
+    found = _find(files, folders)
+    if found is None:
+        try:
+            _download(torchvision_set, files, data_dir)
+        except (RuntimeError, OSError) as failure:
+            raise _Unavailable(
+                f"cannot download {name} ({first_line(failure)}): put {', '.join(files)} into {raw}"
+            ) from None
+        found = _find(files, folders)  # the download is verified like any other copy
+        assert found is not None
+    return found
 
 
 def _find(files: dict[str, str], folders: Sequence[Path]) -> dict[str, bytes] | None:

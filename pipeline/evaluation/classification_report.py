@@ -32,9 +32,14 @@ def write(
     ]
     shown = [i for i in shown if i < len(labels)]
     columns = math.ceil(math.sqrt(len(shown)))
-    is_wrong = (predicted != labels)[shown].tolist()
-    shown_captions = [captions[i] for i in shown]
-    figure = plots.image_grid(split.images[shown], shown_captions, columns, f"Predictions: {title}", is_wrong)
+    is_wrong = predicted != labels
+    figure = plots.image_grid(
+        split.images[shown],
+        [captions[i] for i in shown],
+        columns,
+        f"Predictions: {title}",
+        is_wrong[shown].tolist(),
+    )
     plots.save(figure, folder / "predictions.png")
 
     counts = metrics.confusion(predicted, labels, names)
@@ -43,7 +48,7 @@ def write(
     files.write_csv(folder / "classes.csv", table)
     plots.save(plots.confusion(counts, title[:1].upper() + title[1:]), folder / "confusion.png")
 
-    wrong = (predicted != labels).nonzero().flatten()
+    wrong = is_wrong.nonzero().flatten()
     worst = wrong[outputs[wrong, labels[wrong]].argsort()[:25]]  # by ascending probability of the label
     heading = f"{len(wrong):,}" if len(wrong) else "No"
     if len(worst) < len(wrong):

@@ -263,7 +263,7 @@ def occlusion(subject: Subject, add: AddFigure) -> dict:
     )
     title = f"{subject.network}: ink that is evidence for a class (red) or against it (blue)\n{subject.data}"
     add(figures.occlusions(groups, title), finding)
-    return {"mended": changed["incorrect"], "spoiled": changed["correct"]}
+    return {"corrected": changed["incorrect"], "made_incorrect": changed["correct"]}
 
 
 @analysis(

@@ -24,14 +24,9 @@ PAGED_FORMATS = {"TIFF", "DCX"}  # whose further images are pages; those of othe
 IGNORED_FILES = {"readme.md", "thumbs.db", "desktop.ini"}  # not reported: they describe the folder
 
 
-def _formats() -> dict[str, str]:
-    """Return suffix -> Pillow's name of the format, for the formats that are read."""
-    Image.init()
-    formats = {suffix: name for suffix, name in Image.EXTENSION.items() if name in Image.OPEN}
-    return {suffix: name for suffix, name in formats.items() if name not in UNREAD_FORMATS}
-
-
-IMAGE_SUFFIXES = _formats().keys() | HEIF_SUFFIXES
+Image.init()
+IMAGE_FORMATS = sorted(Image.OPEN.keys() & set(Image.EXTENSION.values()) - UNREAD_FORMATS)  # Pillow's names
+IMAGE_SUFFIXES = {suffix for suffix, name in Image.EXTENSION.items() if name in IMAGE_FORMATS} | HEIF_SUFFIXES
 
 
 def read_image(path: Path, page: int = 0) -> np.ndarray:
@@ -50,7 +45,7 @@ def read_image(path: Path, page: int = 0) -> np.ndarray:
         if path.exists() and not path.is_file():
             raise Failure(f"{path} is not a regular file")  # reading a pipe would block
         # a decompression bomb is refused before it is decoded
-        with warnings.catch_warnings(action="ignore"), _open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=IMAGE_FORMATS) as image:
             if page:
                 image.seek(page)
             if image.width * image.height > MAX_PIXELS:
@@ -86,7 +81,7 @@ def count_pages(path: Path) -> int:
         return 1
     is_paged = False
     try:
-        with warnings.catch_warnings(action="ignore"), _open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=IMAGE_FORMATS) as image:
             is_paged = image.format in PAGED_FORMATS
             count = getattr(image, "n_frames", 1)
             if is_paged:
@@ -97,10 +92,6 @@ def count_pages(path: Path) -> int:
         if is_paged:
             print(f"{path} is damaged: only its first page is read")
     return 1
-
-
-def _open(path: Path) -> Image.Image:
-    return Image.open(path, formats=sorted(set(_formats().values())))
 
 
 def _is_heif(path: Path) -> bool:

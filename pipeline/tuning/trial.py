@@ -92,9 +92,8 @@ def train(configuration: Configuration, settings: Settings, data: Data, folder: 
         row["test_accuracy"] = metrics.evaluate(epoch.model, data.test).accuracy if may_end else None
         before = row["seconds"] = before + time.perf_counter() - start
         rows = [*rows, row]
-        may_continue = (
-            settings.sampler == "tpe" or epoch.number < planned.epochs
-        )  # a plan trains the longest of a family
+        # without TPE the longest trial of a family is trained at once, and no other continues it
+        may_continue = settings.sampler == "tpe" or epoch.number < planned.epochs
         state = epoch.state if may_continue and epoch.number < settings.max_epochs else None  # it is up to 13 MB
         checkpoints.save_file(path, {"made_with": made_with, "rows": rows, "state": state})
         yield row

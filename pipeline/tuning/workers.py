@@ -83,12 +83,10 @@ def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder
                     pipe.send(("row", row))
                     if not pipe.recv():
                         break
-            except (ConnectionError, EOFError):
-                raise
+            except (OSError, EOFError):
+                raise  # not the configuration's fault
             except (Failure, torch.OutOfMemoryError) as failure:
                 pipe.send(("failed", first_line(failure)))
-            except OSError as failure:
-                pipe.send(("broken", errors.disk_trouble(failure)))
             except Exception as failure:
                 pipe.send(("failed", f"{type(failure).__name__}: {first_line(failure)}"))
     except (ConnectionError, EOFError):

@@ -85,6 +85,7 @@ def test_a_28x28_image_with_gaps_is_one_digit(tmp_path):
     assert len(read_folder(tmp_path, DIGITS)[0]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes only there")
 def test_a_file_name_that_is_not_utf_8(tmp_path):
     page("7").save(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 7.png"), format="PNG")

@@ -67,6 +67,7 @@ def test_what_has_been_through_comes_out_the_same():
 digit_and_hand = (st.sampled_from(DIGITS), st.integers(0, 40))
 
 
+@pytest.mark.slow
 @given(*digit_and_hand, st.tuples(st.floats(0.05, 0.95), st.floats(0.05, 0.95)), st.floats(0.25, 0.85))
 def test_place_and_size_do_not_matter(digit, seed, place, fill):
     reference = photo_to_mnist(one(digit, seed, size=(480, 480), fill=0.6))

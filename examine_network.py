@@ -25,7 +25,7 @@ from pipeline import checkpoints, cli, errors, files, plots, runtime
 from pipeline.cli import option
 from pipeline.datasets import datasets
 from pipeline.datasets.stroke_templates import TEMPLATES
-from pipeline.interpretability import analyses
+from pipeline.interpretability import figures
 from pipeline.interpretability.html_report import Report
 from pipeline.interpretability.subject import Subject
 from pipeline.preprocessing.image_files import read_image
@@ -56,7 +56,7 @@ def main(config: Config) -> dict:
     print(introduction)
     metrics = {"weights": config.weights, "network": subject.network, "test_accuracy": subject.outputs.accuracy}
     report = Report(folder)
-    with tqdm(analyses.ANALYSES, unit=" analyses", leave=False, disable=config.quiet or None) as bar:
+    with tqdm(figures.ANALYSES, unit=" analyses", leave=False, disable=config.quiet or None) as bar:
         for analysis in bar:
             metrics |= analysis.run(subject, report)
 

@@ -35,7 +35,7 @@ from pipeline.datasets import datasets
 from pipeline.errors import Failure, WrongUsage
 from pipeline.evaluation import classification_report
 from pipeline.evaluation.metrics import predict
-from pipeline.tuning import best_model, charts, search_space, storage, study
+from pipeline.tuning import best_model, charts, database, results_table, search_space, study
 from pipeline.tuning import trial as trial_module
 from pipeline.tuning.search_space import Settings
 from pipeline.tuning.study import Study
@@ -73,13 +73,13 @@ def main(config: Config) -> pd.DataFrame | dict | None:
     if config.champion and config.dry_run:
         raise WrongUsage("--dry-run cannot be combined with --champion")
     if config.storage:
-        config = replace(config, storage=storage.checked_url(config.storage))
+        config = replace(config, storage=database.checked_url(config.storage))
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
     settings = Settings(**{field.name: getattr(config, field.name) for field in fields(Settings)})
     results = (train_best if config.champion else search)(config, settings, device, folder)
     if results is not None:
-        files.write_json(folder / "config.json", replace(config, storage=storage.without_password(config.storage)))
+        files.write_json(folder / "config.json", replace(config, storage=database.without_password(config.storage)))
         print(f"\nresults are in {folder}/")
         if config.show:
             plots.show()
@@ -88,7 +88,7 @@ def main(config: Config) -> pd.DataFrame | dict | None:
 
 def train_best(config: Config, settings: Settings, device: torch.device, folder: Path) -> dict:
     """Train the architecture that was best in all studies of the database with as many training images."""
-    url, data = database(config, folder), clothes(config, settings).to(device)
+    url, data = database_url(config, folder), clothes(config, settings).to(device)
     searched = bool(config.storage) or (folder / "study.db").exists()
     best = study.best(url, settings.pictures) if searched else None
     run = best_model.prepare(config, precision(settings, device), best, data, folder)
@@ -117,13 +117,13 @@ def search(config: Config, settings: Settings, device: torch.device, folder: Pat
         return None
 
     # the study
-    open_study = Study(database(config, folder), config.study, settings, config.trials)
+    open_study = Study(database_url(config, folder), config.study, settings, config.trials)
     families = folder / "families"
     runtime.output_folder(families)
     watch_workers(open_study, workers, config.quiet, settings, config.data_dir, families, device)
 
     # the results
-    table = study.results(open_study.trials())
+    table = results_table.results(open_study.trials())
     files.write_csv(folder / "results.csv", table)
     print(f"\nThe best of {len(table)}, {data.name}:\n{table.head(10).round(4).to_string()}")
     failed = sum(trial.state == TrialState.FAIL for trial in open_study.trials())
@@ -135,8 +135,8 @@ def search(config: Config, settings: Settings, device: torch.device, folder: Pat
     return table
 
 
-def database(config: Config, folder: Path) -> str:
-    return config.storage or storage.sqlite_url(folder / "study.db")
+def database_url(config: Config, folder: Path) -> str:
+    return config.storage or database.sqlite_url(folder / "study.db")
 
 
 def clothes(config: Config, settings: Settings) -> datasets.Data:

@@ -30,7 +30,7 @@ from pipeline.datasets.datasets import Data, Split
 from pipeline.evaluation import letter_test
 from pipeline.evaluation.metrics import evaluate
 from pipeline.training.loop import Recipe
-from pipeline.training.run import TrainingRun
+from pipeline.training.resumable_run import TrainingRun
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from pipeline.datasets.handwriting_folder import read_folder
 from pipeline.evaluation import classification_report, handwriting
 from pipeline.evaluation.metrics import predict
 from pipeline.training.loop import Recipe
-from pipeline.training.run import TrainingRun
+from pipeline.training.resumable_run import TrainingRun
 
 DRAWN = 0.7  # digits drawn in rare hands, for each outlier
 

@@ -25,7 +25,7 @@ import examine_network
 import models
 from pipeline import checkpoints, cli
 from pipeline.datasets import datasets, synthetic
-from pipeline.interpretability import analyses, filter_bank
+from pipeline.interpretability import figures, filter_bank
 from pipeline.training import loop
 
 pytestmark = pytest.mark.slow
@@ -243,7 +243,7 @@ def test_the_report_holds_every_figure_and_how_to_read_it(finished):
     page = (folder / "report.html").read_text(encoding="utf-8")
     inlined = [base64.b64decode(text) for text in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
     assert sorted(inlined) == sorted((folder / name).read_bytes() for name in PICTURES)
-    for heading, reading in ((one.title, one.reading) for one in analyses.ANALYSES):
+    for heading, reading in ((one.title, one.reading) for one in figures.ANALYSES):
         assert html.escape(heading) in page and html.escape(reading) in page
     plain = html.unescape(page)
     for line in result.stdout.splitlines()[:-1]:

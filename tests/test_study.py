@@ -11,9 +11,10 @@ import pytest
 from optuna.trial import TrialState
 
 from pipeline.errors import Failure, WrongUsage
-from pipeline.tuning import leases, search_space, storage
+from pipeline.tuning import database, leases, search_space
+from pipeline.tuning.results_table import describe, results
 from pipeline.tuning.search_space import Settings
-from pipeline.tuning.study import Job, Study, best, describe, results
+from pipeline.tuning.study import Job, Study, best
 
 SMALL = Settings(max_conv_layers=2, max_linear_layers=2, max_epochs=10)
 
@@ -26,15 +27,15 @@ def url(tmp_path) -> str:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
     monkeypatch.setattr(leases, "LEASE_SECONDS", 0.3)
-    monkeypatch.setattr(storage, "SQLITE_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(storage, "START_TIMEOUT_SECONDS", 0.8)
-    monkeypatch.setattr(storage, "RUN_TIMEOUT_SECONDS", 0.8)
+    monkeypatch.setattr(database, "SQLITE_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(database, "START_TIMEOUT_SECONDS", 0.8)
+    monkeypatch.setattr(database, "RUN_TIMEOUT_SECONDS", 0.8)
 
 
 @pytest.mark.parametrize("name", ["a%20b", "what next?", "x {v1}", "#1", "a'b\"c", "é 漢 & = +"])
 def test_any_folder_can_hold_the_database(tmp_path, name):
     (tmp_path / name).mkdir()
-    study = Study(storage.sqlite_url(tmp_path / name / "study.db"), "one", SMALL, 1)
+    study = Study(database.sqlite_url(tmp_path / name / "study.db"), "one", SMALL, 1)
     assert (tmp_path / name / "study.db").is_file() and [path.name for path in tmp_path.iterdir()] == [name]
     assert study.take() is not None
     study.release()
@@ -52,16 +53,16 @@ def test_any_folder_can_hold_the_database(tmp_path, name):
 )  # fmt: skip
 def test_urls_that_cannot_work_are_refused_at_once_without_the_password(given, line):
     with pytest.raises(WrongUsage) as failure:
-        storage.checked_url(given)
+        database.checked_url(given)
     message = str(failure.value)
     assert line in message and not any(part in message for part in ("p@ss", "secret", "w/rd", "word@", "a%zz", "100%"))
 
 
 def test_a_url_that_works_keeps_its_password():
     given = "postgresql+psycopg://me:p%40ss%3Aw%2Frd%25@localhost:5433/clothes"
-    assert storage.sqlalchemy.make_url(storage.checked_url(given)).password == "p@ss:w/rd%"
-    assert storage.without_password(given) == "postgresql+psycopg://me:***@localhost:5433/clothes"
-    assert storage.checked_url("sqlite:///x{v1}.db") == "sqlite:///x%7Bv1%7D.db"
+    assert database.sqlalchemy.make_url(database.checked_url(given)).password == "p@ss:w/rd%"
+    assert database.without_password(given) == "postgresql+psycopg://me:***@localhost:5433/clothes"
+    assert database.checked_url("sqlite:///x{v1}.db") == "sqlite:///x%7Bv1%7D.db"
 
 
 def row(epoch: int, accuracy: float = 80.0) -> dict:
@@ -289,7 +290,7 @@ def test_a_locked_database_is_waited_for(url, tmp_path, capsys, monkeypatch):
     with locked(path), pytest.raises(Failure, match=r"did not answer for 1 s .*locked"):
         open_study.take()
     assert "locked): trying again" in capsys.readouterr().out
-    monkeypatch.setattr(storage, "RUN_TIMEOUT_SECONDS", 20)
+    monkeypatch.setattr(database, "RUN_TIMEOUT_SECONDS", 20)
     lock = locked(path)
     lock.__enter__()
     threading.Timer(1.5, lambda: lock.__exit__(None, None, None)).start()

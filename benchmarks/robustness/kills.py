@@ -44,7 +44,7 @@ from PIL import Image
 from benchmarks import results
 from pipeline import checkpoints, files, plots
 from pipeline.datasets import datasets, letters
-from pipeline.interpretability import figures
+from pipeline.interpretability import drawing
 from pipeline.tuning import charts, leases
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def serve() -> None:
     for script in CASES:
         __import__(Path(script).stem)
     torch.set_num_threads(1)
-    for module in (plots, figures, charts):  # drawing would take most of the time of so short a run
+    for module in (plots, drawing, charts):  # drawing would take most of the time of so short a run
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if inspect.signature(function).return_annotation is Figure:
                 setattr(module, name, lambda *_, **__: Figure(figsize=(1, 1)))

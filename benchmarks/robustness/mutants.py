@@ -36,8 +36,7 @@ from pipeline import checkpoints, cli
 from pipeline.datasets import datasets, synthetic
 from pipeline.datasets.handwriting_folder import read_folder
 from pipeline.errors import Failure
-from pipeline.tuning import storage
-from pipeline.tuning import study as study_module
+from pipeline.tuning import database, results_table
 from pipeline.tuning.search_space import Settings
 from pipeline.tuning.study import Study
 
@@ -272,7 +271,7 @@ def read_study(path: Path, valid_files: dict[str, bytes]) -> None:
     try:
         open_study = Study(f"sqlite:///{path}", "s", *STUDY)
         assert (
-            list(study_module.results(open_study.trials()).columns)[-1] == "state"
+            list(results_table.results(open_study.trials()).columns)[-1] == "state"
             and len(open_study.families()) <= STUDY[1]
         )
         open_study.storage.engine.dispose()
@@ -315,7 +314,7 @@ class Fuzzer:
         self.folder, self.counts, self.slowest = folder, collections.Counter(), (0.0, "")
         self.valid_files = {"pictures": images(), "weights": weight_files(folder), "idx": idx_files()}
         self.valid_files["studies"] = study_files(folder)
-        storage.START_TIMEOUT_SECONDS = 1.0
+        database.START_TIMEOUT_SECONDS = 1.0
         datasets.VALIDATION_SIZE = 4
         datasets.MNIST_FILES = {
             name: hashlib.md5(content).hexdigest() for name, content in self.valid_files["idx"].items()

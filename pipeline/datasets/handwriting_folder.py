@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets.class_names import class_in_file_name, find_class
+from pipeline.datasets.labels_from_names import class_in_file_name, find_class
 from pipeline.errors import Failure
 from pipeline.preprocessing.image_files import count_pages, list_files, read_image
 from pipeline.preprocessing.photo import THUMBNAIL_PX, Character, Photo, thumbnail
@@ -38,7 +38,7 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
     """Read all handwriting in an image, a folder or nested folders; hidden files are ignored.
 
     A label is the name of the nearest folder that is a class, within `path` or the one that contains it; else the
-    class that the file's name states (`class_names.class_in_file_name`). An image in a class folder shows one
+    class that the file's name states (`labels_from_names.class_in_file_name`). An image in a class folder shows one
     character. Any other image with two characters, or with three if its name states a class, is a page, whose
     characters have no label.
 

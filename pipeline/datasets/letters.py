@@ -13,9 +13,9 @@ import torch
 
 from pipeline.cli import option
 from pipeline.datasets import degradation, outliers
-from pipeline.datasets.class_names import class_name
 from pipeline.datasets.datasets import Split, normalize
 from pipeline.datasets.handwriting_folder import Sample, read_folder
+from pipeline.datasets.labels_from_names import class_name
 from pipeline.datasets.stroke_templates import GREEK, TEMPLATES
 from pipeline.datasets.synthetic import draw_characters
 from pipeline.errors import Failure

@@ -1,256 +1,287 @@
-"""Draw the figures of the examination.
+"""The analyses of a trained network. To add one, write a function with the decorator `analysis` here.
 
-Images are gray on black. Filters use viridis, yellow for the most positive weight. Other values are red above zero and
-blue below.
+The decorator has the figure's name, its heading and a text on how to read it. The function adds the figure and the
+finding to the report, and returns the numbers for metrics.json.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
+import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch
+from torch import nn
 
-from pipeline.interpretability.filter_bank import Kernel
-from pipeline.plots import TEST_COLOR, TRAIN_COLOR
+from pipeline import files
+from pipeline.interpretability import activations, attribution, drawing, filter_bank
+from pipeline.interpretability.html_report import Report
+from pipeline.interpretability.subject import Subject
 
-DIVERGING_COLORMAP = "RdBu_r"
-SMALL_TEXT = {"fontsize": 9}
-
-
-def _show(axis: Axes, values: np.ndarray, caption: str = "", limit: float | None = None, color: str = "black", **style):
-    """Show an image without ticks below its caption.
-
-    Args:
-        limit: show values from -limit to limit in red and blue.
-    """
-    if limit is not None:
-        style = {"cmap": DIVERGING_COLORMAP, "vmin": -limit, "vmax": limit, **style}
-    axis.set_axis_off()
-    axis.set_title(caption, **SMALL_TEXT, color=color)
-    return axis.imshow(values, **{"cmap": "gray", "interpolation": "nearest", **style})
+RANDOM_FILTER_SETS = 1000  # sets of as many filters as the first layer has, for comparison
+PATCHES_PER_CHANNEL = 6
+OCCLUDED_PREDICTIONS = 50  # correct ones, and at most as many incorrect ones, that are analyzed by occlusion
+OCCLUSIONS_SHOWN = 6  # of each group
+MISTAKES_MARKED = 10  # in the decision plane
+NEGLIGIBLE_LOSS = 0.1  # percentage points of accuracy
 
 
-def _tiles(maps: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
-    """Arrange maps (N, H, W) in a grid, as one image; gaps are NaN, which is drawn white."""
-    count, height, width = maps.shape
-    rows = math.ceil(count / columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
-    for i, values in enumerate(maps):
-        top, left = i // columns * (height + gap), i % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = values
-    return sheet
+AddFigure = Callable[..., None]  # (figure, finding, table="", layer=""): adds a figure and its finding to the report
 
 
-def filters(weights: np.ndarray, title: str) -> Figure:
-    """Draw (N, size, size) weights on one color scale; ten filters in a 3x4 grid, as in the report."""
-    columns = 4 if len(weights) <= 16 else 8
-    rows = math.ceil(len(weights) / columns)
-    height = rows * (6.2 / columns + 0.3) + 0.4
-    figure, axes = plt.subplots(rows, columns, figsize=(7.4, height), layout="constrained", squeeze=False)
-    figure.suptitle(title)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for i, (axis, values) in enumerate(zip(axes.flat, weights, strict=False)):
-        mappable = _show(axis, values, f"filter {i}", cmap="viridis", vmin=weights.min(), vmax=weights.max())
-    figure.colorbar(mappable, ax=axes, label="weight", shrink=0.8)
-    return figure
+@dataclass
+class Analysis:
+    """One analysis: its figure's name, its heading, a text on how to read it, and the function that runs it."""
+
+    name: str
+    title: str
+    reading: str
+    function: Callable[[Subject, AddFigure], dict | None]
+
+    def run(self, subject: Subject, report: Report) -> dict:
+        """Add the figures and findings to the report; return the numbers for metrics.json."""
+
+        def add(figure: Figure, finding: str, table: str = "", layer: str = "") -> None:
+            name, title = (f"{self.name}_{layer}", f"{self.title}: {layer}") if layer else (self.name, self.title)
+            report.add(name, title, self.reading, figure, finding, table)
+
+        return self.function(subject, add) or {}
 
 
-def filtered(image: np.ndarray, weights: np.ndarray, results: np.ndarray, title: str) -> Figure:
-    """Draw the (28, 28) image, and beside it each filter above its response, of (N, 28, 28)."""
-    columns = 5 if len(weights) <= 10 else 8
-    rows = math.ceil(len(weights) / columns)
-    figure = plt.figure(figsize=(10, rows * (10 / columns + 0.3) + 0.4), layout="constrained")
-    figure.suptitle(title)
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 2.6))
-    _show(left.subplots(), image, "image")
-    axes = right.subplots(2 * rows, columns, height_ratios=(1, 2.2) * rows, squeeze=False)
-    limit = np.abs(results).max()
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for i, (kernel, result) in enumerate(zip(weights, results, strict=True)):
-        row, column = 2 * (i // columns), i % columns
-        _show(axes[row, column], kernel, f"filter {i}", cmap="viridis", vmin=weights.min(), vmax=weights.max())
-        mappable = _show(axes[row + 1, column], result, limit=limit)
-    right.colorbar(mappable, ax=axes, label="filter response", shrink=0.8, panchor=False)
-    return figure
+ANALYSES: list[Analysis] = []  # in the order of the report
 
 
-def matches(
-    weights: np.ndarray,
-    kernels: Sequence[Kernel],
-    correlations: np.ndarray,
-    baselines: Mapping[str, np.ndarray],
-    title: str,
-) -> Figure:
-    """Draw each filter beside the best matching standard one; below, histograms of the random baselines.
+def analysis(name: str, title: str, reading: str) -> Callable:
+    """Append the decorated function to ANALYSES."""
 
-    Args:
-        correlations: (N,), signed; a kernel of negative correlation is drawn inverted.
-        baselines: absolute correlations of two kinds of random filters, by name.
-    """
-    columns = 5 if len(weights) <= 20 else 8
-    rows = math.ceil(len(weights) / columns)
-    figure = plt.figure(figsize=(2.2 * columns, 1.5 * rows + 3.2), layout="constrained")
-    figure.suptitle(title)
-    grid = figure.add_gridspec(
-        rows + 1, 3 * columns, width_ratios=(1, 1, 0.12) * columns, height_ratios=[1.5] * rows + [2.5]
+    def register(function: Callable) -> Callable:
+        ANALYSES.append(Analysis(name, title, reading, function))
+        return function
+
+    return register
+
+
+@analysis(
+    "filters",
+    "Filters of the first convolution",
+    "Each square is one weight. A filter responds most where the image is bright under its yellow squares and dark "
+    "under its blue ones.",
+)
+def first_layer_filters(subject: Subject, add: AddFigure) -> None:
+    """Show the weights of the first convolution."""
+    filters, layer = subject.filters, subject.first
+    numbers = [
+        f"filter {i}\n" + "\n".join(" ".join(f"{weight:6.3f}" for weight in row) for row in values)
+        for i, values in enumerate(filters)
+    ]
+    finding = f"{layer}.weight has the shape {tuple(subject.weight.shape)}; "
+    finding += f"its values range from {filters.min():.3f} to {filters.max():.3f}."
+    figure = drawing.filters(filters, f"{subject.network}: the {len(filters)} filters of {layer}")
+    add(figure, finding, "\n".join(numbers))
+
+
+@analysis(
+    "filtered",
+    "Filter responses",
+    "Each filter is applied at every position of the image. Red: the image correlates with the filter there; blue: "
+    "with the filter's negative; white: with neither.",
+)
+def filter_responses(subject: Subject, add: AddFigure) -> None:
+    """Filter the image with OpenCV, and compare the result with the network's own convolution."""
+    image, filters = subject.image[0, 0].cpu().numpy(), subject.filters
+    results = filter_bank.filtered(image, filters)
+    convolved = nn.functional.conv2d(subject.image, subject.weight)[0].cpu().numpy()
+    border = filters.shape[1] // 2  # pixels, where cv2.filter2D mirrors the image and the convolution has no values
+    difference = np.abs(results[:, border:-border, border:-border] - convolved).max()
+    finding = f"Away from the border cv2.filter2D and {subject.first} without its bias differ by at most "
+    finding += f"{difference:.0e}."
+    title = f"{subject.network}: {subject.caption}, filtered by cv2.filter2D"
+    add(drawing.filtered(image, filters, results, title), finding)
+
+
+@analysis(
+    "matches",
+    "Comparison with standard filters",
+    "Beside each filter is the one with the highest correlation r among Sobel, Prewitt, Laplacian, Gaussian, line and "
+    "Gabor kernels at many angles, inverted where it has a minus sign. With so many candidates any filter correlates "
+    "with one of them. A learned filter right of the gray dotted line matches better than 95 % of untrained filters, "
+    "one right of the orange line better than 95 % of random filters with the same power spectrum, thus better than "
+    "its smoothness alone explains.",
+)
+def standard_filters(subject: Subject, add: AddFigure) -> dict:
+    """Compare the filters with standard ones, and random filters likewise as a baseline."""
+    filters, random = subject.filters, np.random.default_rng(subject.seed)
+    count, size, _ = filters.shape
+    bank = filter_bank.standard(size)
+    found, correlations = filter_bank.best_matches(filters, bank)
+    table = filter_bank.by_family(filters, bank).assign(
+        best=[str(kernel) for kernel in found], correlation=correlations
     )
-    for i, (kernel, r) in enumerate(zip(kernels, correlations, strict=True)):
-        row, column = i // columns, 3 * (i % columns)
-        sign, name = (-1, f"−{kernel}") if r < 0 else (1, f"{kernel}")
-        _show(figure.add_subplot(grid[row, column]), weights[i], f"filter {i}\n$r$ = {abs(r):.2f}", cmap="viridis")
-        _show(figure.add_subplot(grid[row, column + 1]), sign * kernel.values, f"{name}\n", cmap="viridis")
-    axis = figure.add_subplot(grid[rows, :])
-    for (name, values), color in zip(baselines.items(), ("tab:gray", "tab:orange"), strict=True):
-        axis.hist(values, np.linspace(0, 1, 51), density=True, color=color, alpha=0.5, label=name)
-        axis.axvline(np.quantile(values, 0.95), color=color, linestyle=":", label="their 95th percentile")
-    axis.plot(
-        np.abs(correlations), np.full(len(weights), 0.25), "v", color=TRAIN_COLOR, markersize=9, label="learned filters"
+    files.write_csv(subject.folder / "filters.csv", table)
+    learned = np.abs(correlations)
+    finding = f"The best matches of the {count} filters have a correlation of {learned.mean():.2f} on average, "
+    finding += f"from {learned.min():.2f} to {learned.max():.2f}."
+    metrics, baselines = {"match": learned.mean()}, {}
+    for key, name, generated in (
+        ("untrained", "untrained filters", filter_bank.untrained(RANDOM_FILTER_SETS * count, size, random)),
+        (
+            "smooth",
+            "random filters with the same power spectrum",
+            filter_bank.phase_randomized(filters, RANDOM_FILTER_SETS, random),
+        ),
+    ):
+        values = baselines[name] = np.abs(filter_bank.best_matches(generated, bank)[1])
+        means, high = values.reshape(RANDOM_FILTER_SETS, count).mean(1), np.quantile(values, 0.95)
+        above = (learned > high).sum().item()
+        finding += (
+            f"\nBaseline, {RANDOM_FILTER_SETS:,} sets of {count} {name}: {means.mean():.2f} ± {means.std():.2f}, "
+            f"the best set {means.max():.2f}. 95 % of these filters are below {high:.2f}, as are {count - above} of "
+            "the learned ones."
+        )
+        metrics |= {f"match_{key}": means.mean(), f"match_{key}_deviation": means.std(), f"above_{key}": above}
+    title = f"{subject.network}: the filters of {subject.first}, and the best matching standard filters"
+    add(drawing.matches(filters, found, correlations, baselines, title), finding, table.round(2).to_string())
+    return metrics
+
+
+@analysis(
+    "way",
+    "Forward pass",
+    "The stages of the network, from the image at the top to the class probabilities at the bottom. Each tile is one "
+    "channel, channel 0 at the left; red is positive, blue negative, on a scale of each stage's own. 'After' is the "
+    "output of pooling and ReLU.",
+)
+def forward_pass(subject: Subject, add: AddFigure) -> dict:
+    """Show one image's activations at every stage, and the class probabilities."""
+    values = {stage: value[0].cpu().numpy() for stage, value in subject.stages.values(subject.image).items()}
+    probabilities = np.exp(values.pop(subject.stages.output))
+    steps = subject.stages.steps  # linear layers are shown only after their activation function
+    shown = {stage: value for stage, value in values.items() if value.ndim == 3 or stage in steps}
+    shown = {f"{stage}:\n{steps[stage]}" if steps.get(stage) else stage: value for stage, value in shown.items()}
+    title = f"{subject.network}, stage by stage: {subject.caption}"
+    figure = drawing.forward_pass(subject.image[0, 0].cpu().numpy(), shown, probabilities, subject.names, title)
+    top = probabilities.argsort()[::-1][:3]
+    finding = f"The prediction for {subject.caption}: "
+    finding += ", ".join(f"{subject.names[i]} with {100 * probabilities[i]:.2f} %" for i in top) + "."
+    add(figure, finding)
+    return {"image": subject.caption, "answer": subject.names[top[0]], "confidence": probabilities.max().item()}
+
+
+@analysis(
+    "patches",
+    "Patches that excite each channel",
+    "Below each channel's number and its greatest activation are the patches of test images with its greatest "
+    "activations, each from a different image. What they have in common is what the channel detects.",
+)
+def exciting_patches(subject: Subject, add: AddFigure) -> None:
+    """Show the patches of test images with the greatest activations, for each channel of each convolution."""
+    for layer in subject.stages.convolutions:
+        # (PATCHES_PER_CHANNEL, channels)
+        maxima, images = subject.outputs.maxima[layer].topk(PATCHES_PER_CHANNEL, dim=0)
+        field = activations.receptive_field(subject.model, layer)
+        patches = []
+        for channel, chosen in enumerate(images.T):
+            positions = subject.outputs.positions[layer][chosen, channel]
+            patches.append(activations.cut_patches(subject.test.images[chosen], positions, field))
+        patches = np.stack(patches)
+        size = f"{patches.shape[-1]}×{patches.shape[-1]}"
+        captions = [f"{channel}\n{maximum:.2f}" for channel, maximum in enumerate(maxima[0])]
+        labels = [" ".join(subject.names[label] for label in subject.outputs.labels[chosen]) for chosen in images.T]
+        lines = [
+            f"channel {caption}, on images of {names}".replace("\n", ": ")
+            for caption, names in zip(captions, labels, strict=True)
+        ]
+        inactive = (maxima[0] <= 0).sum()
+        finding = f"The receptive field of {layer} is {size} pixels; {inactive} of its {len(patches)} channels are "
+        finding += "never positive."
+        title = f"{subject.network}: the {size} patches that excite each channel of {layer} most, {subject.data}"
+        figure = drawing.patches(patches, captions, subject.filters if layer == subject.first else None, title)
+        add(figure, finding, "\n".join(lines), layer=layer)
+
+
+@analysis(
+    "switched_off",
+    "Channel ablation",
+    "Each bar is the accuracy lost when this channel alone is set to zero. A low bar does not prove that the channel "
+    "is unused: others may detect the same.",
+)
+def channel_ablation(subject: Subject, add: AddFigure) -> dict:
+    """Measure the accuracy without each channel."""
+    full = subject.outputs.accuracy
+    ablated = {
+        layer: attribution.accuracy_without_channels(subject.stages, layer, subject.test)
+        for layer in subject.stages.convolutions
+    }
+    table = pd.DataFrame(
+        [(layer, channel, value) for layer, values in ablated.items() for channel, value in enumerate(values)],
+        columns=["layer", "channel", "accuracy"],
     )
-    axis.set(xlabel="absolute correlation with the best matching standard filter", xlim=(0, 1), yticks=[])
-    axis.legend(loc="upper left", **SMALL_TEXT)
-    return figure
-
-
-def forward_pass(
-    image: np.ndarray, stages: Mapping[str, np.ndarray], probabilities: np.ndarray, names: Sequence[str], title: str
-) -> Figure:
-    """Draw an image's activations at every stage, maps (C, H, W) or vectors (C,), and the class probabilities."""
-    grids = []
-    for name, values in stages.items():
-        shape = "×".join(map(str, values.shape))
-        if values.ndim == 1:
-            grid = _tiles(values[:, None, None], min(len(values), 64), gap=0)
-        else:
-            grid = _tiles(values, 10 if len(values) <= 20 else 16)
-        grids.append((f"{name}\n{shape}", grid, np.abs(values).max() or 1))
-    heights = [1.6, *(max(0.35, 8.2 * grid.shape[0] / grid.shape[1]) for _, grid, _ in grids), 1.1]
-    figure, axes = plt.subplots(
-        len(heights), 1, figsize=(10, sum(heights) + 0.14 * len(heights) + 0.6), height_ratios=heights,
-        layout="constrained",
-    )  # fmt: skip
-    figure.suptitle(title)
-    axes[0].imshow(image, cmap="gray")
-    axes[0].set_ylabel("image\n28×28")
-    for axis, (name, grid, limit) in zip(axes[1:], grids, strict=False):
-        axis.imshow(grid, cmap=DIVERGING_COLORMAP, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
-        axis.set_ylabel(name)
-    axes[-1].bar(names, 100 * probabilities, color=TRAIN_COLOR)
-    axes[-1].set(ylabel="probability\n%", ylim=(0, 119), yticks=[0, 100])
-    axes[-1].margins(x=0.01)
-    axes[-1].tick_params(axis="x", rotation=0 if len(" ".join(names)) < 90 else 40)
-    for i, probability in enumerate(probabilities):
-        axes[-1].text(i, 100 * probability + 3, f"{100 * probability:.1f}", ha="center", **SMALL_TEXT)
-    for axis in axes:
-        axis.yaxis.label.set(rotation=0, ha="right", va="center", size=9)
-        axis.spines[:].set_visible(False)
-    for axis in axes[:-1]:
-        axis.set(xticks=[], yticks=[])
-    return figure
-
-
-def patches(cuts: np.ndarray, captions: Sequence[str], weights: np.ndarray | None, title: str) -> Figure:
-    """Draw (C, K, size, size) patches: those of a channel in a column, below its filter if there are weights."""
-    channels, count, size, _ = cuts.shape
-    columns = 10 if channels <= 20 else 16
-    rows = math.ceil(channels / columns)
-    height = (count + (weights is not None)) * 9 / columns + 0.55
-    figure, axes = plt.subplots(rows, columns, figsize=(10, height * rows + 0.5), squeeze=False, layout="constrained")
-    figure.suptitle(title)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    gap, channel = max(1, size // 7), "channel " if columns == 10 else ""
-    for i, (axis, column) in enumerate(zip(axes.flat, cuts, strict=False)):
-        gray = _scaled(_tiles(column, 1, gap), cuts.min(), cuts.max(), "gray")
-        if weights is not None:
-            head = _scaled(weights[i], weights.min(), weights.max(), "viridis")
-            gray = np.concatenate([head, np.ones((gap, size, 4)), gray])
-        _show(axis, gray, channel + captions[i])
-    return figure
-
-
-def _scaled(values: np.ndarray, low: float, high: float, colors: str) -> np.ndarray:
-    """Convert values (H, W) to RGBA colors (H, W, 4); NaN becomes white."""
-    return np.where(np.isnan(values)[..., None], to_rgba("white"), plt.get_cmap(colors)((values - low) / (high - low)))
-
-
-def channel_losses(lost: Mapping[str, np.ndarray], title: str) -> Figure:
-    """Draw a bar for each channel of each convolution: the percentage points of accuracy lost without it."""
-    widths = [max(8, len(values)) for values in lost.values()]
-    figure, axes = plt.subplots(
-        1, len(lost), figsize=(11, 3.8), width_ratios=widths, sharey=True, squeeze=False, layout="constrained"
+    table["lost"] = full - table.accuracy
+    files.write_csv(subject.folder / "channels.csv", table)
+    worst, negligible = table.loc[table.lost.idxmax()], (table.lost < NEGLIGIBLE_LOSS).sum().item()
+    finding = (
+        f"The accuracy is {full:.2f} % with all channels and {worst.accuracy:.2f} % without channel {worst.channel} of "
+        f"{worst.layer}. For {negligible} of {len(table)} channels, each removed alone, the loss is less than "
+        f"{NEGLIGIBLE_LOSS} percentage points."
     )
-    figure.suptitle(title)
-    for axis, (layer, values) in zip(axes.flat, lost.items(), strict=True):
-        axis.bar(range(len(values)), values, color=TRAIN_COLOR)
-        for channel, value in enumerate(values):
-            axis.text(channel, max(value, 0), f" {value:.2f}", ha="center", va="bottom", fontsize=7, rotation=90)
-        axis.set(xlabel=f"ablated channel of {layer}", xlim=(-0.6, len(values) - 0.4))
-        axis.set_xticks(range(0, len(values), 1 + len(values) // 24))
-        axis.grid(alpha=0.3, axis="y")
-    axes[0, 0].set(ylabel="accuracy lost (percentage points)")
-    axes[0, 0].margins(y=0.18)
-    return figure
-
-
-def occlusions(groups: Mapping[str, Sequence[tuple[np.ndarray, str, Mapping[str, np.ndarray]]]], title: str) -> Figure:
-    """Draw groups of (image, caption, maps by caption): each image above its maps of the evidence for a class."""
-    columns = max(len(group) for group in groups.values())
-    rows = [1 + max((len(maps) for *_, maps in group), default=0) for group in groups.values()]
-    figure, axes = plt.subplots(
-        sum(rows), columns, figsize=(1.55 * columns + 1, 1.75 * sum(rows) + 0.7), squeeze=False, layout="constrained"
+    figure = drawing.channel_losses(
+        {layer: full - values for layer, values in ablated.items()},
+        f"{subject.network}: accuracy lost without each channel, {subject.data}",
     )
-    figure.suptitle(title)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    all_maps = [values for group in groups.values() for *_, maps in group for values in maps.values()]
-    limit = np.quantile(np.abs(all_maps), 0.995)
-    for top, (name, group) in zip(np.cumsum([0, *rows]), groups.items(), strict=False):
-        axes[top, 0].text(-0.08, 0.5, name, rotation=90, ha="right", va="center", transform=axes[top, 0].transAxes)
-        for column, (image, caption, maps) in enumerate(group):
-            is_wrong = len(maps) > 1  # then there is a map for the prediction and one for the label
-            _show(axes[top, column], image, caption, color=TEST_COLOR if is_wrong else "black")
-            for axis, (map_caption, values) in zip(axes[top + 1 :, column], maps.items(), strict=False):
-                mappable = _show(axis, values, map_caption, limit)
-                axis.contour(image, [image.mean() + image.std()], colors="black", linewidths=0.6)
-    figure.colorbar(mappable, ax=axes, label="log-odds due to the ink there", shrink=0.5, panchor=False)
-    return figure
+    add(figure, finding, table.round(2).to_string(index=False))
+    return {"least_accuracy_without_a_channel": worst.accuracy, "cheap_channels": negligible}
 
 
-def decision_plane(
-    points: np.ndarray, labels: np.ndarray, names: Sequence[str], marked: Sequence[tuple[np.ndarray, np.ndarray, str]],
-    title: str,
-) -> Figure:  # fmt: skip
-    """Draw (N, 2) points colored by class; connect each mistake (point, image, caption) to its image."""
-    figure = plt.figure(figsize=(11, 7.5), layout="constrained")
-    half = math.ceil(len(marked) / 2)
-    grid = figure.add_gridspec(max(1, half), 3, width_ratios=(1, 7, 1))
-    axis = figure.add_subplot(grid[:, 1], facecolor="none")  # transparent, as the lines to the images are below it
-    colors = plt.get_cmap("tab10" if len(names) <= 10 else "tab20")
-    axis.scatter(*points.T, c=[colors(label % colors.N) for label in labels], s=4, alpha=0.5, linewidths=0)
-    for label, name in enumerate(names):
-        if (labels == label).any():
-            box = {
-                "boxstyle": "circle,pad=0.25" if len(name) == 1 else "round",
-                "facecolor": colors(label % colors.N),
-                "edgecolor": "white",
-            }
-            center = np.median(points[labels == label], axis=0)
-            axis.text(*center, name, ha="center", va="center", color="white", weight="bold", bbox=box)
-    axis.set(title=title, xlabel="first principal component", xticks=[], yticks=[])
-    axis.set_ylabel("second principal component", bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})
-    by_side = sorted(marked, key=lambda mark: mark[0][0])
-    for side, marks in ((0, by_side[:half]), (2, by_side[half:])):
-        for row, (point, image, caption) in enumerate(sorted(marks, key=lambda mark: -mark[0][1])):
-            image_axis = figure.add_subplot(grid[row, side])
-            _show(image_axis, image, caption, color=TEST_COLOR)
-            axis.plot(*point, "o", markersize=8, markerfacecolor="none", color="black")
-            edge = (1.02, 0.5) if side == 0 else (-0.02, 0.5)
-            line = {"coordsA": "axes fraction", "axesA": image_axis, "coordsB": "data", "axesB": axis}
-            figure.add_artist(ConnectionPatch(edge, tuple(point), **line, color="black", linewidth=0.6, zorder=-1))
-    return figure
+@analysis(
+    "occlusion",
+    "Occlusion",
+    "A square of 5×5 pixels around each pixel in turn is replaced by background. Red: this lowers the log-odds of the "
+    "class, so the ink there is evidence for it; blue: it raises them. Log-odds are the logarithm of p / (1 - p). The "
+    "black line is the outline of the ink.",
+)
+def occlusion(subject: Subject, add: AddFigure) -> dict:
+    """Measure how occlusion changes correct and incorrect predictions."""
+    outputs = subject.outputs
+    groups: dict[str, list] = {}
+    changed: dict[str, int] = {}
+    correct, incorrect = outputs.correct[:OCCLUDED_PREDICTIONS], outputs.incorrect[:OCCLUDED_PREDICTIONS]
+    for kind, images in (("correct", correct), ("incorrect", incorrect)):
+        changed[kind] = 0
+        group = groups[kind] = []
+        for i in images.tolist():
+            label, predicted = outputs.labels[i].item(), outputs.predicted[i].item()
+            occluded = attribution.occlusion(subject.model, subject.test.images[i])
+            changed[kind] += ((occluded.argmax(2) == label) != (predicted == label)).any().item()
+            log_odds = attribution.log_odds(outputs.log_probabilities[i])
+            evidence = (log_odds - attribution.log_odds(occluded)).numpy()
+            maps = {f"for {subject.names[c]}": evidence[..., c] for c in (predicted, label)}
+            group.append((subject.gray(i), subject.prediction(i), maps))
+        del group[OCCLUSIONS_SHOWN:]
+    side = attribution.OCCLUSION_SIZE_PX
+    finding = (
+        f"Occluding one suitable {side}×{side} square corrects {changed['incorrect']} of the {len(incorrect)} worst "
+        f"incorrect predictions, and makes {changed['correct']} of the first {len(correct)} correct ones incorrect."
+    )
+    title = f"{subject.network}: ink that is evidence for a class (red) or against it (blue)\n{subject.data}"
+    add(drawing.occlusions(groups, title), finding)
+    return {"corrected": changed["incorrect"], "made_incorrect": changed["correct"]}
+
+
+@analysis(
+    "plane",
+    "Feature space",
+    "Each dot is the last layer's input for a test image, projected onto its first two principal components (PCA). "
+    "Images with near dots are similar to the network, though two components cannot show everything that separates "
+    "the classes. The worst mistakes are circled, with the predicted and the true class.",
+)
+def decision_plane(subject: Subject, add: AddFigure) -> dict:
+    """Show the last hidden layer in two dimensions, with the mistakes of lowest probability for the true class."""
+    outputs = subject.outputs
+    points, share = attribution.pca_plane(outputs.hidden)
+    worst = outputs.incorrect[:MISTAKES_MARKED].tolist()
+    size = outputs.hidden.shape[1]
+    finding = f"Two of {size} principal components explain {100 * share:.1f} % of the variance; "
+    finding += f"the {len(worst)} worst of {len(outputs.incorrect)} mistakes are marked."
+    title = f"{subject.network}: its {size}-dimensional layer in two dimensions, {subject.data}"
+    marked = [(points[i], subject.gray(i), subject.prediction(i)) for i in worst]
+    add(drawing.decision_plane(points, outputs.labels.numpy(), subject.names, marked, title), finding)
+    return {"variance_in_two_dimensions": share}

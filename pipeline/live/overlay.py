@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.datasets.class_names import GREEK_SIGNS
+from pipeline.datasets.labels_from_names import GREEK_SIGNS
 from pipeline.evaluation.handwriting import UNCLEAR
 from pipeline.live.reader import Reading
 from pipeline.plots import displayable

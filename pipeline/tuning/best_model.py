@@ -14,7 +14,7 @@ from pipeline.datasets.datasets import Data, Split
 from pipeline.errors import Failure
 from pipeline.evaluation.metrics import predict
 from pipeline.training.loop import Recipe
-from pipeline.training.run import TrainingRun
+from pipeline.training.resumable_run import TrainingRun
 
 BEST_RECIPE = Recipe(
     epochs=64, batch_size=128, optimizer="muon", learning_rate=0.01, momentum=0.85, weight_decay=0.05, smoothing=0.1,

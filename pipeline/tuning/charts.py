@@ -21,7 +21,7 @@ def write(table: pd.DataFrame, names: Sequence[str], shares: Mapping[str, float]
     """Draw all five once two trials are complete; until then remove another study's, which would seem this one's.
 
     Args:
-        table: as `study.results` makes it.
+        table: as `results_table.results` makes it.
         names: of the dimensions.
         shares: of each that was varied, its importance.
     """

@@ -8,19 +8,18 @@ import contextlib
 import functools
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import optuna
-import pandas as pd
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import exc
 
 from pipeline import cli
 from pipeline.errors import Failure
-from pipeline.tuning import search_space, storage
+from pipeline.tuning import database, results_table, search_space
 from pipeline.tuning.leases import Leases
 from pipeline.tuning.search_space import Configuration, Settings
 
@@ -52,9 +51,9 @@ class Study:
         self.mine: set[int] = set()  # unfinished jobs of this process
         self.ids: dict[int, int] = {}  # trial number -> the database's identifier
         self.plan = search_space.plan(settings, trials)
-        with storage.readable(url):
-            self._retry(self._open, storage.START_TIMEOUT_SECONDS)
-            results(self.trials())
+        with database.readable(url):
+            self._retry(self._open, database.START_TIMEOUT_SECONDS)
+            results_table.results(self.trials())
 
     def take(self) -> Job | None:
         """Lease a job that no other process has; None if there is none at the moment."""
@@ -127,7 +126,7 @@ class Study:
             return optuna.importance.get_param_importances(of_plan, evaluator=evaluator, params=varied)
 
     def _open(self) -> None:
-        self.storage = storage.open_storage(self.url)
+        self.storage = database.open_storage(self.url)
         self.leases = Leases(self.storage.engine, self.name)
         pruner = {
             "none": optuna.pruners.NopPruner(),
@@ -148,7 +147,7 @@ class Study:
             return True
         if then != now and (then is not None or self.study.get_trials(deepcopy=False)):
             raise Failure(
-                f"study {self.name} in {storage.without_password(self.url)} has other settings: "
+                f"study {self.name} in {database.without_password(self.url)} has other settings: "
                 f"give {cli.changed(now, then or {})}, or another --study"
             )
         if not self.leases.take(PLANNING_JOB):
@@ -237,7 +236,7 @@ class Study:
         self.mine.discard(job)
 
     def _retry(self, action: Callable[[], Result], seconds: float | None = None) -> Result:
-        return storage.retry(action, self.url, seconds or storage.RUN_TIMEOUT_SECONDS)
+        return database.retry(action, self.url, seconds or database.RUN_TIMEOUT_SECONDS)
 
 
 def best(url: str, pictures: int) -> tuple[str, FrozenTrial] | None:
@@ -250,45 +249,17 @@ def best(url: str, pictures: int) -> tuple[str, FrozenTrial] | None:
     """
 
     def ask() -> list[tuple[str, FrozenTrial]]:
-        database = storage.open_storage(url)
-        names = optuna.get_all_study_names(database)
-        studies = [optuna.load_study(study_name=name, storage=database) for name in names]
+        opened = database.open_storage(url)
+        names = optuna.get_all_study_names(opened)
+        studies = [optuna.load_study(study_name=name, storage=opened) for name in names]
         ours = [study for study in studies if study.user_attrs.get("settings", {}).get("pictures") == pictures]
         return [(study.study_name, trial) for study in ours for trial in study.get_trials(states=[TrialState.COMPLETE])]
 
-    with storage.readable(url):
+    with database.readable(url):
         return max(
-            storage.retry(ask, url, storage.START_TIMEOUT_SECONDS), key=lambda found: found[1].value, default=None
+            database.retry(ask, url, database.START_TIMEOUT_SECONDS), key=lambda found: found[1].value, default=None
         )
 
 
 def is_unfinished(trial: FrozenTrial) -> bool:
     return not trial.state.is_finished()
-
-
-def results(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Return a row per complete or pruned trial, sorted by validation accuracy: the report's columns and two more.
-
-    `epochs` of a pruned trial is the number that it trained. `time_sec` is the time of the trial's epochs, as if it had
-    not shared them with other trials.
-    """
-    rows = []
-    for trial in trials:
-        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-            row = {"trial": trial.number, **trial.params, "epochs": trial.last_step}
-            row |= {"valid_acc": trial.value} | {name: trial.user_attrs[name] for name in ("test_acc", "time_sec")}
-            rows.append(row | {"state": trial.state.name.lower()})
-    columns = [*search_space.DIMENSIONS, "valid_acc", "test_acc", "time_sec", "state"]
-    table = pd.DataFrame(rows, columns=["trial", *columns]).set_index("trial")
-    return table.sort_values("valid_acc", ascending=False, kind="stable")
-
-
-def describe(trial: FrozenTrial) -> str:
-    """Describe a finished trial in a line: its configuration and result."""
-    names = ", ".join(f"{name.replace('_', ' ')} {trial.params[name]:g}" for name in search_space.DIMENSIONS)
-    if trial.state == TrialState.FAIL:
-        return f"trial {trial.number}: {names}: failed, {trial.user_attrs['reason']}"
-    test = trial.user_attrs["test_acc"]
-    result = f"valid {trial.value:.2f} %" + ("" if test is None else f", test {test:.2f} %")
-    pruned = f", pruned after epoch {trial.last_step}" if trial.state == TrialState.PRUNED else ""
-    return f"trial {trial.number}: {names}: {result}, {trial.user_attrs['time_sec']:.0f} s{pruned}"

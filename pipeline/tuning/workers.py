@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from pipeline import errors, runtime
 from pipeline.errors import Failure, first_line
-from pipeline.tuning import leases, study, trial
+from pipeline.tuning import leases, results_table, study, trial
 from pipeline.tuning.search_space import Settings
 from pipeline.tuning.study import Job, Study
 
@@ -163,14 +163,14 @@ def run_workers(open_study: Study, count: int, *task) -> Iterator[tuple[dict | N
 def watch_workers(open_study: Study, count: int, quiet: bool, *task) -> None:
     """Run the workers under a progress bar: epochs, trials, the best so far, the time left over all trials."""
     (learned, total), open_ones = open_study.progress(), sum(map(study.is_unfinished, open_study.trials()))
-    best = study.results(open_study.trials()).valid_acc.max() if open_ones < len(open_study.plan) else 0
+    best = results_table.results(open_study.trials()).valid_acc.max() if open_ones < len(open_study.plan) else 0
     print(
         f"{len(open_study.plan) - open_ones} of {len(open_study.plan)} trials are done, {total - learned} epochs remain"
     )
     with tqdm(total=total, initial=learned, unit=" epochs", disable=quiet or None) as bar:
         for _, ended in run_workers(open_study, count, *task):
             for trial in ended:
-                tqdm.write(study.describe(trial))
+                tqdm.write(results_table.describe(trial))
                 best = max(best, trial.value or 0)
             bar.update()
             if ended:  # here; others may have ended elsewhere

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from models import DIGITS
-from pipeline.datasets.class_names import class_in_file_name, class_name, find_class
+from pipeline.datasets.labels_from_names import class_in_file_name, class_name, find_class
 
 LETTERS = ("alpha", "beta", "w", "A", "a")
 

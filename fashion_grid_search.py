@@ -1,7 +1,7 @@
-"""Search the best network for pictures of clothes (Fashion-MNIST) among the report's 1,296 configurations.
+"""Find the most accurate network for images of clothes (Fashion-MNIST) among the report's 1,296 configurations.
 
     python fashion_grid_search.py                          the report's search: 75 of them at random, hours
-    python fashion_grid_search.py --pictures 3000 --study look      a look at it, on few of the training pictures
+    python fashion_grid_search.py --pictures 3000 --study look      a first try, on few of the training images
     python fashion_grid_search.py --dry-run                the grid, the sample, and how long it will take here
     python fashion_grid_search.py --preset cheap           beyond the report: pruned, normalized, one-cycle; minutes
     python fashion_grid_search.py --sampler tpe --pruner hyperband --study clever       what Optuna finds

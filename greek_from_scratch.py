@@ -50,7 +50,9 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Config(cli.Common, LetterRecipe):
-    preset: str = run_option("best", "recipe, which flags override; defaults shown are of best", choices=tuple(PRESETS))
+    preset: str = run_option(
+        "best", "set of values for the flags; the defaults shown are of best", choices=tuple(PRESETS)
+    )
     letters: str = option(
         "three", "three: alpha, beta, gamma; all: all 24 lower-case letters", choices=("three", "all")
     )

@@ -1,13 +1,13 @@
-"""Train the classic two-convolution network on handwritten digits, and look at what it can and cannot do.
+"""Train the classic two-convolution network on handwritten digits, and look at its predictions, right and wrong.
 
     python train_mnist.py                     the most accurate recipe: about two minutes on two cores
-    python train_mnist.py --preset quick      the fastest honest road to 99 %: seconds
+    python train_mnist.py --preset quick      the fastest way to 99 %: seconds of training
     python train_mnist.py --preset classic    the textbook's recipe: ten epochs of SGD
-    python train_mnist.py --skip-training     the saved network once more: its answers and its mistakes
+    python train_mnist.py --skip-training     load the saved network: its predictions and errors
     python train_mnist.py --skip-training --handwritten my_digits/     your own: a picture, a folder, a whole sheet
 
 Writes to outputs/train_mnist/: first_digits.png, network.png, losses.png, accuracies.png, predictions.png,
-confusion.png, mistakes.png, handwritten.png and handwritten.csv (your own digits and what the network takes them for),
+confusion.png, mistakes.png, handwritten.png and handwritten.csv (your own digits and their predictions),
 model.pt (the weights), checkpoint.pt (for --resume), config.json, history.csv, losses.csv, classes.csv, metrics.json.
 """
 
@@ -47,7 +47,9 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Config(cli.Common, Recipe):
-    preset: str = run_option("best", "recipe, which flags override; defaults shown are of best", choices=tuple(PRESETS))
+    preset: str = run_option(
+        "best", "set of values for the flags; the defaults shown are of best", choices=tuple(PRESETS)
+    )
     dataset: str = option(
         "auto", "auto: synthetic digits if MNIST is not available", choices=("auto", "mnist", "synthetic")
     )

@@ -126,24 +126,25 @@ def save(model: nn.Module, path: Path) -> None:
 def load(
     path: Path, network: type[nn.Module] | None, made_by: str, class_names: Sequence[str] | None = None
 ) -> nn.Module:
-    """The saved model, on the CPU, in evaluation mode.
+    """Load a saved model, on the CPU, in evaluation mode.
 
     Args:
-        network: the class it must be of; None takes any of NETWORKS.
-        made_by: the script that writes such a file, for the error's next step.
-        class_names: what it must tell apart; None takes any.
+        network: the class that it must be of; None accepts any of NETWORKS.
+        made_by: the script that writes such a file, for the error message.
+        class_names: that the network must have; None accepts any.
 
     Raises:
-        experiment.Failure: no such file, damaged, of another network or classes,
-            not of plain weights, or of weights that are no numbers.
+        Failure: no such file, damaged, of another network or classes, or weights that are NaN or infinite.
     """
     if not path.is_file():
         raise errors.Failure(f"no weights at {path}: run {made_by} first")
     content = load_file(path, f"run {made_by} again")
-    held = content.get("network", "something else")
+    held = content.get("network", "no network")
     known = list(NETWORKS) if network is None else [network.__name__]
     if held not in known:
-        raise errors.Failure(f"{path} holds {held}, not {' or '.join(known)}: run {made_by} again")
+        raise errors.Failure(
+            f"{path} contains {held}, not {' or '.join(known)}: give the model.pt that {made_by} writes"
+        )
     try:
         model = unpack(content)
         if not all(isinstance(name, str) for name in model.class_names):
@@ -152,7 +153,9 @@ def load(
         reason = errors.first_line(failure)
         raise errors.Failure(f"{path} does not fit {held} ({reason}): run {made_by} again") from None
     if class_names is not None and list(model.class_names) != list(class_names):
-        raise errors.Failure(f"{path} has other classes than {', '.join(class_names)}: run {made_by} again")
+        raise errors.Failure(
+            f"{path} has other classes than {', '.join(class_names)}: give the model.pt that {made_by} writes"
+        )
     if not all(weight.isfinite().all() for weight in model.state_dict().values()):
         raise errors.Failure(f"{path} contains NaN or infinite weights: run {made_by} again")
     return model

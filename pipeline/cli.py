@@ -54,7 +54,7 @@ class Common:
     device: str = run_option("auto", "auto uses a GPU if there is one", choices=("auto", "cpu", "cuda", "mps"))
     threads: int = run_option(0, "CPU threads; 0: torch's default", least=0, most=1024)
     data_dir: Path = run_option(DATA_DIR, "folder of the data sets, also for downloads")
-    show: bool = run_option(False, "open the figures in windows at the end")
+    show: bool = run_option(False, "also open the figures in windows; the program ends when they are closed")
     quiet: bool = run_option(False, "no progress bar")
 
 
@@ -94,7 +94,7 @@ def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -
             choices=field.metadata["choices"] or None,
             default=argparse.SUPPRESS,
             metavar=None if field.metadata["choices"] else _type(field).__name__.upper(),
-            help=f"{help} (default: {getattr(shown, name)})",
+            help=help if getattr(shown, name) in (None, "") else f"{help} (default: {getattr(shown, name)})",
         )
     parser.add_argument(
         "--config", type=_path, metavar="FILE", help="a run's config.json: its settings; further flags override them"

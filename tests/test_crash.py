@@ -288,7 +288,7 @@ TRAINS = [
     ("--resume --output-dir {}/other", 1, "run without --resume"),
     ("--handwritten {}/nothing", 1, "there is no"),
     ("--handwritten {}/text.png", 1, "not a readable image"),
-    ("--handwritten {}/pipe", 1, "not a regular file"),
+    ("--handwritten {}/pipe", 1, "is not a file"),
     ("--handwritten {}/empty folder", 1, "no images"),
 ]
 LETTERS = [

@@ -349,7 +349,7 @@ def test_outliers_for_any_classes(names):
     labels = np.array(names)[np.arange(40) % len(names)]
     first, second = (outliers.outliers(pictures, labels, 60, seed=1) for _ in range(2))
     assert first.shape[1:] == (28, 28) and abs(len(first) - 60) <= 3 and np.array_equal(first, second)
-    for table in (outliers.CUT_LOOKALIKES, outliers.ROTATION_LOOKALIKES, outliers.LOOKALIKES):
+    for table in (outliers.SAFE_CUTS, outliers.SAFE_ROTATIONS, outliers.LOOKALIKES):
         assert table.keys() <= TEMPLATES.keys()
     assert all(set(alike.split()) <= TEMPLATES.keys() - {name} for name, alike in outliers.LOOKALIKES.items())
 

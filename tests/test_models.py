@@ -116,7 +116,7 @@ def test_bad_weights_are_named_in_one_line(how, tmp_path, monkeypatch):
     with pytest.raises(errors.Failure) as failure:
         checkpoints.load(path, models.MnistNet, "train_mnist.py")
     message = str(failure.value)
-    assert str(path) in message and "run train_mnist.py" in message and "\n" not in message
+    assert str(path) in message and "train_mnist.py" in message and "\n" not in message
     assert not (tmp_path / "pwned").exists()
 
 

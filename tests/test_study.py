@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import optuna
+import psycopg  # noqa: F401 (its first import may take as long as the retries of the tests)
 import pytest
 from optuna.trial import TrialState
 

@@ -1,4 +1,4 @@
-"""Characters spoiled as rough scans spoil them: thin, thick or broken strokes, a side cut off, ruled lines."""
+"""Degrade characters as poor scans do: thin, thick or broken strokes, a side cut off, ruled lines."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ MIN_EDGE_SHIFT_PX, MAX_EDGE_SHIFT_PX = (
 
 
 def degrade(pictures: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Spoil a share of the pictures as rough scans are: strokes thin, thick or broken, a side cut off, ruled lines.
+    """Degrade a share of the images as poor scans do: strokes thin, thick or broken, a side cut off, ruled lines.
 
     Args:
         pictures: (N, 28, 28) uint8, ink on black.

@@ -87,7 +87,8 @@ def find_source(folder: Path | None, data_dir: Path, every: bool) -> Source:
     known = set(names) | set(GREEK if every else ())
     names = [name for name in GREEK if name in known] + sorted(known - GREEK.keys())
     if len(names) < 2:
-        raise Failure(f"at least two classes are needed, {folder} has {len(names)}: give a folder of images for each")
+        advice = "give the folder that contains a folder of images for each class"
+        raise Failure(f"at least two classes are needed, {folder} has {len(names)}: {advice}")
     return Source(names, np.stack([s.picture for s in samples]), [str(s.label) for s in samples])
 
 

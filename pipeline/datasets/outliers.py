@@ -14,7 +14,7 @@ from pipeline.datasets import synthetic
 from pipeline.datasets.stroke_templates import DIGITS, TEMPLATES
 from pipeline.preprocessing.mnist_format import IMAGE_SIZE, center_ink
 
-# what another character is in some hand; among the classes' own nobody looks, so digits name letters only
+# characters that look like the class in some handwriting; they are no outliers for a network with this class
 LOOKALIKES = {
     "0": "omicron", "1": "iota lambda Lambda", "2": "zeta", "6": "delta sigma",
     "alpha": "a d x Q chi sigma ampersand", "beta": "8 R ampersand",
@@ -25,13 +25,13 @@ LOOKALIKES = {
     "omicron": "0 C D Q c", "pi": "M T m n Pi", "rho": "9 D P p", "sigma": "0 5 6 9 Q a c", "tau": "7 J T r t",
     "upsilon": "U V u v", "phi": "9 Q d Phi", "chi": "X x y", "psi": "4 Y w y Psi", "omega": "M W m w Omega",
 }  # fmt: skip
-# what is left of a character that no one would take for one: the top, bottom, left or right half
-CUT_LOOKALIKES = {
+# halves that are not a character of any class: the top, bottom, left or right half
+SAFE_CUTS = {
     "0": "tb", "2": "tblr", "3": "tbl", "4": "tl", "5": "tblr", "6": "tr", "7": "tl", "8": "l", "9": "l",
     "alpha": "tblr", "beta": "tbl", "gamma": "blr",
 }  # fmt: skip
-# turned to the left, to the right, mirrored, upside down: those that are none of the class then
-ROTATION_LOOKALIKES = {
+# rotations to the left or right, mirrored, upside down, after which the character is none of any class
+SAFE_ROTATIONS = {
     "2": "lr", "3": "lrm", "4": "lrmu", "5": "lr", "6": "lrm", "7": "lrmu", "9": "lrm",
     "alpha": "lr", "beta": "lrm", "gamma": "lru",
 }  # fmt: skip
@@ -89,8 +89,8 @@ def letters(count: int, rng: np.random.Generator, classes: Collection[str] = DIG
 def cut_characters(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Characters cut in two, half of them brought back to full size."""
     pictures, labels = [], labels.astype(str)
-    for i in rng.choice(np.flatnonzero(np.isin(labels, list(CUT_LOOKALIKES))), count):
-        picture, part = characters[i].copy(), rng.choice(list(CUT_LOOKALIKES[labels[i]]))
+    for i in rng.choice(np.flatnonzero(np.isin(labels, list(SAFE_CUTS))), count):
+        picture, part = characters[i].copy(), rng.choice(list(SAFE_CUTS[labels[i]]))
         ink = np.flatnonzero(picture.any(1 if part in "tb" else 0))
         cut = int(ink[0] + rng.uniform(0.4, 0.6) * len(ink))
         gone = slice(cut, None) if part in "tl" else slice(None, cut)
@@ -102,8 +102,8 @@ def cut_characters(characters: np.ndarray, labels: np.ndarray, count: int, rng: 
 def rotated_characters(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Characters on their side, on their head, in a mirror."""
     labels = labels.astype(str)
-    chosen = rng.choice(np.flatnonzero(np.isin(labels, list(ROTATION_LOOKALIKES))), count)
-    return np.stack([ROTATIONS[rng.choice(list(ROTATION_LOOKALIKES[labels[i]]))](characters[i]) for i in chosen])
+    chosen = rng.choice(np.flatnonzero(np.isin(labels, list(SAFE_ROTATIONS))), count)
+    return np.stack([ROTATIONS[rng.choice(list(SAFE_ROTATIONS[labels[i]]))](characters[i]) for i in chosen])
 
 
 def character_pairs(characters: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -216,7 +216,7 @@ def outliers(pictures: np.ndarray, labels: np.ndarray, count: int, seed: int) ->
     rng = np.random.default_rng(seed)
     classes = set(labels.astype(str).tolist())
     made = {character_pairs: 0.07, rotated_characters: 0.05, blended_characters: 0.05, cut_characters: 0.03}
-    if len(classes) > MAX_CLASSES_FOR_PIECES or classes.isdisjoint(ROTATION_LOOKALIKES):
+    if len(classes) > MAX_CLASSES_FOR_PIECES or classes.isdisjoint(SAFE_ROTATIONS):
         made = {character_pairs: 0.12, blended_characters: 0.08}
     drawn = {scribbles: 0.2, signs: 0.15, shapes: 0.05}
     others = [letters(max(1, round(0.4 * count)), rng, classes)]

@@ -128,9 +128,8 @@ def evaluate_handwriting(
 
     from_folders = sum(sample.is_folder_label for sample in samples)
     from_names = sum(sample.label is not None for sample in samples) - from_folders
-    print(
-        f"\nHandwriting: {len(samples)} characters; labels: {from_folders} from folders, {from_names} from file names"
-    )
+    count = "1 character" if len(samples) == 1 else f"{len(samples)} characters"
+    print(f"\nHandwriting: {count}; labels: {from_folders} from folders, {from_names} from file names")
     shown = table.dropna(axis=1, how="all").assign(confidence=table.confidence.map("{:.3f}".format))
     print(shown.astype(object).where(shown.notna(), "").to_string(index=False))
     for line in rotated:

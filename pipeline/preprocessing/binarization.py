@@ -1,7 +1,7 @@
-"""Which pixels of a photograph are ink, whatever the pen, the paper and the light.
+"""Find the pixels of a photograph that are ink, for any pen, paper and light.
 
-The background is what a morphological closing leaves when all that is narrower than a pen has been filled. Dividing by
-it removes light and shadow; what remains is contrast. Ink is where the contrast is well above the paper's noise and at
+The background is the image after a morphological closing, which removes everything narrower than a pen. Dividing by it
+removes light and shadow; the result is the contrast. Ink is where the contrast is well above the paper's noise and at
 least half of the highest nearby, so that a faint stroke counts as a whole beside a strong one.
 """
 
@@ -15,7 +15,7 @@ from pipeline.preprocessing.mnist_format import components, half_peak, resize, s
 
 @dataclass(frozen=True)
 class Scale:
-    """At which size an image is looked at, and how thick its pens may be."""
+    """The size at which an image is processed, and how thick its strokes may be."""
 
     min_side: int  # pixels, the least longer side: smaller images are enlarged
     max_side: int  # pixels, about the greatest: larger ones are reduced
@@ -39,7 +39,7 @@ FULL_INK_QUANTILE = 0.95  # the twentieth part of the ink that is strongest is a
 
 @dataclass
 class Ink:
-    """The ink of an image, at the scale it was looked for."""
+    """The ink of an image, at the scale of processing."""
 
     mask: np.ndarray  # (H, W) uint8, 1 where there is ink
     contrast: np.ndarray  # (H, W) uint8, of each pixel to the background: 0 none to 255 black on white
@@ -83,7 +83,7 @@ def _color_mixture(image: np.ndarray) -> np.ndarray:
 
 
 def polarity(gray: np.ndarray, scale: Scale) -> float:
-    """How much speaks for ink that is darker than paper: the logarithm of the odds, below 0 where it is lighter.
+    """Return the log odds that ink is darker than paper; below 0 if it is probably lighter.
 
     Ink is the side of the local median that differs more, where there are sharp edges. What is in the middle counts
     most, what is at the border, such as the edge of the page, least.
@@ -122,7 +122,7 @@ def find_ink(gray: np.ndarray, is_dark: bool, factor: float, scale: Scale) -> In
 
 
 def _without_faint_parts(mask: np.ndarray, contrast: np.ndarray, faint: float) -> np.ndarray:
-    """The mask without parts that are shadows, or that shine through the paper."""
+    """Remove from the mask the parts of low contrast: shadows, and ink on the back of the paper."""
     counts = np.cumsum(cv2.calcHist([contrast], [0], mask, [256], [0, 256]))
     strength = np.searchsorted(counts, FULL_INK_QUANTILE * counts[-1])
     count, names, _, _ = components(mask)

@@ -43,7 +43,7 @@ def read_image(path: Path, page: int = 0) -> np.ndarray:
     """
     try:
         if path.exists() and not path.is_file():
-            raise Failure(f"{path} is not a regular file")  # reading a pipe would block
+            raise Failure(f"{path} is not a file, but a folder or a pipe")  # reading a pipe would block
         # a decompression bomb is refused before it is decoded
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=IMAGE_FORMATS) as image:
             if page:

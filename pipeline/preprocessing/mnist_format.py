@@ -51,7 +51,7 @@ def center_ink(ink: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, scale: float, enlarge: int = cv2.INTER_LINEAR) -> np.ndarray:
-    """(H, W) or (H, W, bands) with both sides scaled; averaged where it is reduced, interpolated where enlarged."""
+    """Scale both sides of (H, W) or (H, W, channels); averaged where it is reduced, interpolated where enlarged."""
     if scale == 1:
         return image
     size = [max(1, round(length * scale)) for length in image.shape[1::-1]]  # width, height
@@ -78,12 +78,12 @@ def half_peak(contrast: np.ndarray, window: float, floor: float | np.ndarray) ->
 
 
 def square(side: float) -> np.ndarray:
-    """A kernel of morphology, so many pixels wide and high, or one more, since that is an odd number."""
+    """Return a square kernel for morphology, its side rounded up to an odd number of pixels."""
     return np.ones((int(side) | 1, int(side) | 1), np.uint8)
 
 
 def character_to_mnist(contrast: np.ndarray, size: float) -> np.ndarray:
-    """Draw one character as MNIST has it, whatever the pen: the stroke neither lost nor thinner than MNIST's.
+    """Convert one character to MNIST's format, for any pen; no stroke is lost or thinner than MNIST's.
 
     Args:
         contrast: (H, W) uint8, of one character alone, 0 where there is none of its ink.

@@ -1,4 +1,4 @@
-"""The way from any image to what the networks were trained on, the same for a file, a sheet and a camera.
+"""Convert any image to what the networks were trained on, the same way for a file, a page and a camera frame.
 
 image -> gray -> ink -> without printed lines -> the character, or all of them -> 28x28 images as MNIST has them
 """
@@ -35,11 +35,11 @@ class Character:
     """One character found on an image."""
 
     box: Box  # of its ink, in pixels of the image; of width 0 where there is none
-    image: np.ndarray  # (28, 28) uint8, what the network should see
+    image: np.ndarray  # (28, 28) uint8, the network's input
 
 
 def photo_to_mnist(pixels: np.ndarray) -> np.ndarray:
-    """What the network should see of an image that shows one character.
+    """Convert an image of one character to the network's input.
 
     Args:
         pixels: as for Photo.
@@ -53,7 +53,7 @@ def photo_to_mnist(pixels: np.ndarray) -> np.ndarray:
 
 
 class Photo:
-    """An image of one character, or of a sheet of them; what one reading has computed serves the others."""
+    """An image of one character or of a page of them; intermediate results are computed once."""
 
     def __init__(self, pixels: np.ndarray):
         """
@@ -73,7 +73,7 @@ class Photo:
             gray = self.pixels if self.pixels.ndim == 2 else self.pixels[:, :, 0]
             is_gray = self.pixels.ndim == 2 or (self.pixels == gray[:, :, None]).all()
             if is_gray and np.array_equal(center_ink(gray), gray):
-                return Character(cv2.boundingRect(gray), gray.copy())  # it has been through all this before
+                return Character(cv2.boundingRect(gray), gray.copy())  # it has been preprocessed before
         return _main(self._ink)
 
     def readings(self) -> list[np.ndarray]:

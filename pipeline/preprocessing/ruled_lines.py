@@ -1,8 +1,8 @@
-"""The lines of ruled and squared paper, taken out of the ink.
+"""Remove the lines of ruled and squared paper from the ink.
 
-A printed line is thin and nearly straight and runs on beyond the picture. What of the ink holds a straight piece is
-found by opening with slanting pieces; pieces on a level are one line, which counts by its length, its thickness and
-where it ends. What crosses it is mended.
+A printed line is thin, nearly straight, and continues to the border of the image. Straight segments of the ink are
+found by morphological opening with slanted segments; collinear ones are one line, which is classified by its length,
+its thickness and where it ends. Gaps that removing a line leaves in crossing strokes are closed.
 """
 
 from functools import cache
@@ -19,7 +19,7 @@ MAX_LINE_WIDTH = 0.03  # of the longer side, at the most
 
 
 def without_rules(mask: np.ndarray, scale: float, is_table: bool = False) -> np.ndarray:
-    """The mask without the lines of ruled and squared paper, mended where they cross ink.
+    """Return the mask without the lines of ruled and squared paper; crossing strokes are joined again.
 
     Args:
         mask: (H, W) uint8, 1 where there is ink or a line.

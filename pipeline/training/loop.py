@@ -48,7 +48,9 @@ class Recipe:
     augmentation: str = option(
         "warp", "warp: rotation, stretch, shift and bend; shift: mirroring and shift", choices=("warp", "shift")
     )
-    decline: float = option(0.0, "weight of the outlier-exposure loss", least=0)
+    decline: float = option(
+        0.0, "weight of the loss that makes predictions for images of no character unclear", least=0
+    )
     smoothing: float = option(0.0, "label smoothing", least=0, most=0.99)
     precision: str = option("float32", "arithmetic of the layers in training", choices=("float32", "bfloat16"))
     average: float = option(0.0, "final share of the steps over which weights are averaged", least=0, most=1)

@@ -33,7 +33,7 @@ def available_cores() -> int:
 
 
 class Worker:
-    """A process and what it is at."""
+    """A worker process and its job."""
 
     def __init__(self, *task):
         context = multiprocessing.get_context("spawn")
@@ -68,7 +68,7 @@ class Worker:
 
 
 def work(pipe: connection.Connection, settings: Settings, data_dir: Path, folder: Path, device: torch.device) -> None:
-    """What a worker does all its life."""
+    """Train the configurations received from the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too, but the parent decides
     runtime.tune_process()
     torch.set_num_threads(1)

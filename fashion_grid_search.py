@@ -5,7 +5,8 @@
     python fashion_grid_search.py --dry-run                the grid, the sample, and how long it will take here
     python fashion_grid_search.py --preset cheap           beyond the report: pruned, normalized, one-cycle; minutes
     python fashion_grid_search.py --sampler tpe --pruner hyperband --study clever       what Optuna finds
-    python fashion_grid_search.py --storage postgresql+psycopg://user@host/database     on several machines at once
+    python fashion_grid_search.py --storage postgresql+psycopg://user@host/database     on each of several machines
+    python fashion_grid_search.py --report --study look    write the table and the figures of a study again
     python fashion_grid_search.py --champion               train the best shape found by the best recipe
 
 A trial trains one configuration of layers, dropout, batch size, epochs and learning rate on the training split, and is
@@ -14,7 +15,8 @@ in worker processes, each of one thread, here or on several machines. After any 
 continue. Watch with: optuna-dashboard sqlite:///outputs/fashion_grid_search/study.db
 
 Writes to outputs/fashion_grid_search/: results.csv (a row per trial, the best on validation first), dimensions.png,
-coordinates.png, importances.png, progress.png, times.png, config.json, study.db and families/ (needed to continue).
+coordinates.png, importances.png, progress.png, times.png, config.json, study.db and families/ (needed to continue);
+with --keep-weights, weights/.
 With --champion model.pt, checkpoint.pt, config.json, history.csv, losses.csv, metrics.json, losses.png,
 accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv.
 """
@@ -39,7 +41,7 @@ from pipeline.tuning import best_model, charts, database, results_table, search_
 from pipeline.tuning import trial as trial_module
 from pipeline.tuning.search_space import Settings
 from pipeline.tuning.study import Study
-from pipeline.tuning.trial import estimate, precision
+from pipeline.tuning.trial import precision
 from pipeline.tuning.workers import available_cores, watch_workers
 
 
@@ -54,6 +56,8 @@ class Config(Settings, cli.Common):
     study: str = run_option("fashion", "name of the study in the database")
     storage: str = run_option("", "database URL; default: study.db in the output folder")
     workers: int = run_option(0, "worker processes of one thread each; 0: one per core", least=0, most=1024)
+    keep_weights: bool = run_option(False, "save the network of each complete trial: weights/trial_NUMBER.pt")
+    report: bool = run_option(False, "write the table and the figures of --study again, whatever its settings")
     dry_run: bool = run_option(False, "print the grid and an estimate of the time, train nothing")
     champion: bool = run_option(False, "train the best architecture found, or the default one")
     output_dir: Path = run_option(Path("outputs/fashion_grid_search"), "output folder")
@@ -70,8 +74,8 @@ PRESETS = {
 
 def main(config: Config) -> pd.DataFrame | dict | None:
     """Task 4 of the report: search, or train the best network found; return the results, or its metrics."""
-    if config.champion and config.dry_run:
-        raise WrongUsage("--dry-run cannot be combined with --champion")
+    if config.champion + config.dry_run + config.report > 1:
+        raise WrongUsage("--dry-run, --champion and --report cannot be combined")
     if config.storage:
         config = replace(config, storage=database.checked_url(config.storage))
     device, folder = runtime.start(config)
@@ -105,22 +109,28 @@ def train_best(config: Config, settings: Settings, device: torch.device, folder:
 
 def search(config: Config, settings: Settings, device: torch.device, folder: Path) -> pd.DataFrame | None:
     """Run the unfinished trials of the study; write the table of results and the figures."""
-    # the grid, as the report prints it
-    print("The grid:")
-    for name, values in search_space.dimensions(settings).items():
-        print(f"  {name:14} {', '.join(f'{value:g}' for value in values)}")
-    grid, plan = search_space.grid(settings), search_space.plan(settings, config.trials)
-    print(f"{len(grid):,} configurations, {len(plan):,} to try")
-    data, workers = clothes(config, settings), config.workers or available_cores()
-    if config.dry_run:
-        print_estimate(settings, config.trials, workers, data.to(device))
-        return None
+    if config.report:
+        if not config.storage and not (folder / "study.db").exists():
+            raise Failure(f"no search has run in {folder}: leave out --report")
+        open_study = study.load(database_url(config, folder), config.study)
+        data = clothes(config, open_study.settings)
+    else:
+        # the grid, as the report prints it
+        print("The grid:")
+        for name, values in search_space.dimensions(settings).items():
+            print(f"  {name:14} {', '.join(f'{value:g}' for value in values)}")
+        grid, plan = search_space.grid(settings), search_space.plan(settings, config.trials)
+        print(f"{len(grid):,} configurations, {len(plan):,} to try")
+        data, workers = clothes(config, settings), config.workers or available_cores()
+        if config.dry_run:
+            print(trial_module.describe_estimate(settings, config.trials, workers, data.to(device)))
+            return None
 
-    # the study
-    open_study = Study(database_url(config, folder), config.study, settings, config.trials)
-    families = folder / "families"
-    runtime.output_folder(families)
-    watch_workers(open_study, workers, config.quiet, settings, config.data_dir, families, device)
+        # the study
+        open_study = Study(database_url(config, folder), config.study, settings, config.trials)
+        families = runtime.output_folder(folder / "families")
+        weights = runtime.output_folder(folder / "weights") if config.keep_weights else None
+        watch_workers(open_study, workers, config.quiet, config.data_dir, families, weights, device)
 
     # the results
     table = results_table.results(open_study.trials())
@@ -143,17 +153,6 @@ def clothes(config: Config, settings: Settings) -> datasets.Data:
     data = trial_module.fashion_data(settings, config.data_dir)
     print(f"{data.name}: {len(data.train):,} training, {len(data.valid):,} validation, {len(data.test):,} test images")
     return data
-
-
-def print_estimate(settings: Settings, trials: int, workers: int, data: datasets.Data) -> None:
-    """Estimate the time of the search on this machine."""
-    torch.set_num_threads(1)
-    separate, together, seconds = estimate(settings, trials, data)
-    print(
-        f"{separate:,} epochs one by one, {together:,} when one run serves a family of configurations, before pruning"
-    )
-    minutes = seconds / 60
-    print(f"about {minutes:.1f} minutes of one thread, {minutes / workers:.1f} with {workers} of them")
 
 
 if __name__ == "__main__":

@@ -12,30 +12,31 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import optuna
 
-from benchmarks import results
+from benchmarks import results, untrained
 from pipeline.tuning import search_space
-from pipeline.tuning.search_space import Settings
-from pipeline.tuning.study import Study, is_unfinished
+from pipeline.tuning.search_space import Configuration, Settings
+from pipeline.tuning.study import Study
 
 FINISHED_TRIALS, MEASURED_TRIALS = 500, 20
 
 
-def measure_job(open_study: Study) -> dict:
-    """Measure one job's overhead in ms: `take`, `epoch`, and `trial` of 20 epochs."""
+def measure_trial(open_study: Study, folder: Path) -> dict:
+    """Measure one trial's overhead in ms: `take`, `epoch`, and `trial` of 20 epochs."""
+    starts: list[float] = []
+
+    def train(configuration: Configuration) -> Iterator[dict]:
+        for row in untrained.rows(configuration):
+            starts.append(time.perf_counter())
+            yield row
+
     start = time.perf_counter()
-    job = open_study.take()
-    taken = time.perf_counter()
-    epochs = 0
-    while job.trials:
-        epochs += 1
-        open_study.record(
-            job, {"epoch": epochs, "valid_accuracy": 90.0, "test_accuracy": 89.0, "seconds": 1.0 * epochs}
-        )
-    end = time.perf_counter()
-    take, epoch = 1000 * (taken - start), 1000 * (end - taken) / epochs
+    untrained.run_next(open_study, folder, train)
+    take, epoch = 1000 * (starts[0] - start), 1000 * (time.perf_counter() - starts[0]) / len(starts)
     return {"take": take, "epoch": epoch, "trial": take + 20 * epoch}
 
 
@@ -60,12 +61,12 @@ def main(url: str = "") -> None:
         rows = []
         for pruner in ("none", "hyperband"):
             for finished in (0, FINISHED_TRIALS):
-                # with one-cycle, a job is one trial, except for networks without hidden units
                 settings = Settings(schedule="one-cycle", max_batch_size=128, pruner=pruner)
                 create_study(url, f"{pruner} {finished}", settings, finished)
                 open_study = Study(url, f"{pruner} {finished}", settings, finished + MEASURED_TRIALS)
-                while any(map(is_unfinished, open_study.trials())):
-                    rows.append(results.print_row({"pruner": pruner, "finished": finished, **measure_job(open_study)}))
+                while not open_study.is_finished():
+                    measured = measure_trial(open_study, Path(folder))
+                    rows.append(results.print_row({"pruner": pruner, "finished": finished, **measured}))
     summary = {
         f"{part}_ms_{pruner}_{finished}": statistics.median(
             row[part] for row in rows if row["pruner"] == pruner and row["finished"] == finished

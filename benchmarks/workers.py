@@ -9,10 +9,10 @@ records the load of the machine. Writes benchmarks/results/workers.json.
 
 import os
 import tempfile
-import time
 from pathlib import Path
 
 import torch
+from optuna.trial import TrialState
 
 from benchmarks import results
 from pipeline import cli
@@ -28,16 +28,18 @@ SETTINGS = Settings(
 
 
 def throughput(workers: int) -> dict:
-    """Measure epochs per second, from the end of the first to that of the last."""
+    """Measure epochs per second, from the start of the first trial to the end of the last."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         open_study = Study(f"sqlite:///{folder / 'study.db'}", "workers", SETTINGS, TRIALS)
-        ends = [
-            time.perf_counter()
-            for row, _ in run_workers(open_study, workers, SETTINGS, cli.DATA_DIR, folder, torch.device("cpu"))
-            if row
-        ]
-    return {"workers": workers, "epochs": len(ends), "epochs_per_second": (len(ends) - 1) / (ends[-1] - ends[0])}
+        for _ in run_workers(open_study, workers, cli.DATA_DIR, folder, None, torch.device("cpu")):
+            pass
+        finished = [trial for trial in open_study.trials() if trial.state == TrialState.COMPLETE]
+        starts = sorted(trial.datetime_start.timestamp() for trial in finished)
+        end = max(trial.datetime_complete.timestamp() for trial in finished)
+    seconds = end - starts[0]
+    epochs = sum(trial.last_step for trial in finished)
+    return {"workers": workers, "epochs": epochs, "epochs_per_second": epochs / seconds}
 
 
 def main() -> None:

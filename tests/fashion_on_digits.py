@@ -13,7 +13,7 @@ sys.path.insert(0, str(root))
 
 from pipeline import cli  # noqa: E402
 from pipeline.datasets import datasets  # noqa: E402
-from pipeline.tuning import database, leases, search_space  # noqa: E402
+from pipeline.tuning import database, search_space, workers  # noqa: E402
 
 
 def fashion(data_dir: Path) -> datasets.Data:
@@ -25,11 +25,12 @@ def fashion(data_dir: Path) -> datasets.Data:
 
 def pretend(put: Callable[[object, str, object], None]) -> None:
     """Little data and short timeouts, put in place by `setattr`, or by a test's own that takes it back."""
-    put(leases, "HEARTBEAT_SECONDS", 0.2)
-    put(leases, "LEASE_SECONDS", 1.5)
+    put(database, "HEARTBEAT_SECONDS", 1)
+    put(database, "GRACE_SECONDS", 3)
+    put(workers, "POLL_SECONDS", 0.2)
     put(database, "SQLITE_TIMEOUT_SECONDS", 1)
     put(database, "START_TIMEOUT_SECONDS", 3.0)
-    put(database, "RUN_TIMEOUT_SECONDS", 60.0)
+    put(database, "RUN_TIMEOUT_SECONDS", 120.0)
     put(datasets, "VALIDATION_SIZE", 200)
     put(datasets, "fashion_mnist", fashion)
 

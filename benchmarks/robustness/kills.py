@@ -45,7 +45,7 @@ from benchmarks import results
 from pipeline import checkpoints, files, plots
 from pipeline.datasets import datasets, letters
 from pipeline.interpretability import drawing
-from pipeline.tuning import charts, leases
+from pipeline.tuning import charts, database, study, workers
 
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
@@ -106,7 +106,8 @@ def serve() -> None:
     datasets.VALIDATION_SIZE, letters.VALIDATION_LETTERS_PER_CLASS = 40, 4
     datasets.synthetic_digits = functools.cache(functools.partial(datasets.synthetic_digits, train=160, test=100))
     datasets.fashion_mnist = lambda data_dir: datasets.synthetic_digits()
-    leases.HEARTBEAT_SECONDS, leases.LEASE_SECONDS = 0.1, 0.5
+    database.HEARTBEAT_SECONDS, database.GRACE_SECONDS, workers.POLL_SECONDS = 1, 2, 0.05
+    study.FIRST_EPOCH_SECONDS, study.MAX_ATTEMPTS = 5.0, 100  # the same trial is killed again and again
     datasets.synthetic_letters = functools.partial(datasets.synthetic_letters, count=100)
     datasets.synthetic_digits()
     for line in sys.stdin:
@@ -163,8 +164,8 @@ def fork_workers() -> None:
     context = multiprocessing.get_context("fork")
     original_pipe, ends = context.Pipe, []
 
-    def pipe() -> tuple:
-        parent_end, child_end = original_pipe()
+    def pipe(duplex: bool = True) -> tuple:
+        parent_end, child_end = original_pipe(duplex)
         ends.append(parent_end)
         return parent_end, child_end
 
@@ -350,10 +351,13 @@ def run_with_kills(server: ForkServer, reference: Reference, folder: Path, plann
     return {"kills": kills, "unfinished files": unfinished, "runs": len(attempts)}
 
 
+SKIPPED_PREFIXES = "checkpoint.pt", "study.db", files.PARTIAL_PREFIX
+
+
 def read_all(folder: Path) -> None:
     """Read every file completely, except partial files."""
     for path in folder.rglob("*"):
-        if path.name.startswith((files.PARTIAL_PREFIX, "study.db")) or path.is_dir():
+        if path.name.startswith((files.PARTIAL_PREFIX, "study.db")) or path.suffix == ".lock" or path.is_dir():
             continue  # the next start reads the database
         if path.suffix == ".pt":
             checkpoints.load_file(path, "")
@@ -377,7 +381,7 @@ def file_digests(folder: Path) -> dict[str, str]:
     """
     digests = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_dir() or path.name.startswith(("checkpoint.pt", "study.db", files.PARTIAL_PREFIX)):
+        if path.is_dir() or path.name.startswith(SKIPPED_PREFIXES) or path.suffix == ".lock":
             continue
         content = path.read_bytes()
         if path.parent.name == "families":
@@ -390,6 +394,9 @@ def file_digests(folder: Path) -> dict[str, str]:
             content = json.dumps({name: value for name, value in metrics.items() if "seconds" not in name}).encode()
         elif path.suffix == ".csv":
             table = pd.read_csv(path).drop(columns=["seconds", "milliseconds", "time_sec"], errors="ignore")
+            if "trial" in table:  # one that was killed has a new number
+                table = table.drop(columns="trial")
+                table = table.sort_values(list(table.columns), ignore_index=True)
             content = table.to_csv().encode()
         digests[path.name] = hashlib.sha256(content).hexdigest()
     return digests
@@ -410,9 +417,9 @@ def random_kills(reference: Reference, rng: random.Random) -> list[dict]:
     ]  # fmt: skip
 
 
-def main(total_kills: int) -> None:
-    rng = random.Random(0)
-    rows = {script: {"kills": 0, "unfinished files": 0, "runs": 0} for script in CASES}
+def main(total_kills: int = 1000, only: str = "") -> None:
+    rng, scripts = random.Random(0), [only] if only else list(CASES)
+    rows = {script: {"kills": 0, "unfinished files": 0, "runs": 0} for script in scripts}
     with ForkServer() as server, tempfile.TemporaryDirectory() as base:
 
         def run_and_count(reference: Reference, planned_kills: list[dict]) -> None:
@@ -425,10 +432,10 @@ def main(total_kills: int) -> None:
             """Save the results so far, in case of an interrupt; return the number of kills."""
             kills = sum(row["kills"] for row in rows.values())
             runs = [{"script": script, **row} for script, row in rows.items()]
-            results.write("kills", {"kills": kills, "lost": 0}, runs)
+            results.write("kills" + (f"_{Path(only).stem}" if only else ""), {"kills": kills, "lost": 0}, runs)
             return kills
 
-        references = {script: run_reference(server, script, Path(base)) for script in CASES}
+        references = {script: run_reference(server, script, Path(base)) for script in scripts}
         for script, reference in references.items():
             stride = 1 if CASES[script].resumes else 5  # fewer kills where nothing can be lost
             for planned_kills in kills_at_events(reference, every=max(stride, 1000 * stride // total_kills)):
@@ -444,4 +451,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
         serve()
     else:
-        main(int(sys.argv[1]) if sys.argv[1:] else 1000)
+        main(*map(int, sys.argv[1:2]), *sys.argv[2:])

@@ -28,10 +28,11 @@ import numpy as np
 import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from optuna.exceptions import ExperimentalWarning
 from PIL import Image
 
 import models
-from benchmarks import results
+from benchmarks import results, untrained
 from pipeline import checkpoints, cli
 from pipeline.datasets import datasets, synthetic
 from pipeline.datasets.handwriting_folder import read_folder
@@ -103,12 +104,7 @@ def study_files(folder: Path) -> dict[str, bytes]:
     path = folder / "good.db"
     open_study = Study(f"sqlite:///{path}", "s", *STUDY)
     for _ in range(2):
-        job = open_study.take()
-        for epoch in range(1, max(job.trials.values()) + 1):
-            open_study.record(
-                job, {"epoch": epoch, "valid_accuracy": 80.0, "test_accuracy": 79.5, "seconds": 2.0 * epoch}
-            )
-    open_study.release()
+        untrained.run_next(open_study, folder)
     open_study.storage.engine.dispose()  # writes the log into the database file
     return {path.name: path.read_bytes()}
 
@@ -327,6 +323,7 @@ class Fuzzer:
         files, _, read = READERS[reader]
         start = time.process_time()
         with warnings.catch_warnings(action="error"):  # library warnings would confuse users
+            warnings.filterwarnings("ignore", category=ExperimentalWarning)  # as in the search
             try:
                 read(path, self.valid_files[files])
             except Failure as failure:

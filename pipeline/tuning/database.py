@@ -1,15 +1,20 @@
 """Open the database of a study, retry while it does not respond, report what retrying cannot solve."""
 
 import contextlib
+import functools
+import multiprocessing
 import re
+import sqlite3
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy import exc
 from tqdm import tqdm
 
@@ -17,9 +22,17 @@ from pipeline import errors
 from pipeline.errors import Failure, WrongUsage, first_line
 
 SQLITE_TIMEOUT_SECONDS = 20  # for which SQLite waits for another writer
+HEARTBEAT_SECONDS = 5  # between two heartbeats of a trial
+GRACE_SECONDS = 30  # without a heartbeat, after which another process may continue the trial
 URL_ADVICE = "give sqlite:///FILE, or postgresql+psycopg://USER@HOST/DATABASE after pip install psycopg[binary]"
 # Optuna raises these for rows that it cannot interpret
 ROW_ERRORS = ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+
+warnings.filterwarnings("ignore", category=ExperimentalWarning)  # of heartbeats and retries
+
+
+class DatabaseFailure(Failure):
+    """The database cannot be used, or has not responded for long."""
 
 
 def sqlite_url(file: Path) -> str:
@@ -45,31 +58,81 @@ def checked_url(url: str) -> str:
         parsed = sqlalchemy.make_url(url)
     except (exc.ArgumentError, ValueError):  # whose messages contain parts of the URL
         raise WrongUsage(f"--storage is not a database URL: {URL_ADVICE}") from None
+    if "journal" in scheme or parsed.drivername.startswith("redis"):
+        raise WrongUsage(f"--storage: in Optuna's journals the trials of stopped processes are not found: {URL_ADVICE}")
     if scheme.startswith("sqlite") and (
         not parsed.database or ":memory:" in parsed.database or parsed.query.get("mode") == "memory"
     ):
         raise WrongUsage("--storage: a database in memory cannot be resumed: give sqlite:///FILE")
+    if scheme.startswith("sqlite") and not str(parsed.database).startswith("file:"):
+        parsed = parsed.set(database=str(Path(str(parsed.database)).expanduser().absolute()))
     return parsed.render_as_string(hide_password=False)
 
 
 def open_storage(url: str) -> RDBStorage:
-    """Open a database with settings for several writers."""
+    """Open a database for several writers, so that a connection is waited for while the database does not respond.
+
+    The trials of a process that has died wait again after GRACE_SECONDS without a heartbeat.
+    """
     connect = {"timeout": SQLITE_TIMEOUT_SECONDS} if url.startswith("sqlite") else {"connect_timeout": 10}
-    storage = RDBStorage(url, engine_kwargs={"connect_args": connect, "pool_pre_ping": True})
+    storage = RDBStorage(
+        url,
+        engine_kwargs={"connect_args": connect, "pool_pre_ping": True},
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=GRACE_SECONDS,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+    )
+    storage.engine.update_execution_options(url=url)  # opened: from now on wait for long
     if url.startswith("sqlite"):
-        _speed_up_sqlite(storage.engine)
+        sqlalchemy.event.listen(storage.engine, "connect", _speed_up_sqlite)
+        storage.engine.dispose()  # close earlier connections
+    else:
+        sqlalchemy.event.listen(storage.engine, "do_connect", functools.partial(_connect, url))
     return storage
 
 
-def _speed_up_sqlite(engine: sqlalchemy.Engine) -> None:
+def _connect(url: str, dialect: Any, _: Any, arguments: list, keywords: dict) -> Any:
+    """Connect, and again while the server does not respond."""
+
+    def connect() -> Any:
+        try:
+            return dialect.connect(*arguments, **keywords)
+        except dialect.loaded_dbapi.OperationalError as failure:
+            raise exc.OperationalError(None, None, failure) from None
+
+    start = time.monotonic()
+    connection = retry(connect, url, RUN_TIMEOUT_SECONDS)
+    if time.monotonic() - start > HEARTBEAT_SECONDS and threading.current_thread() is threading.main_thread():
+        time.sleep(2)  # the heartbeats come first, or the trials of live processes would be given to others
+    return connection
+
+
+def _speed_up_sqlite(connection: Any, _: Any) -> None:
     """Let SQLite not wait for the disk at every step; what a power cut loses is still in families/."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
 
-    def begin(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
 
-    sqlalchemy.event.listen(engine, "connect", begin)
-    engine.dispose()  # close earlier connections
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def _begin_nothing_by_itself(connection: Any, _: Any) -> None:
+    """Keep sqlite3 from beginning transactions, which it does not do for every statement."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.isolation_level = None
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "begin")
+def _begin_exclusively(connection: sqlalchemy.Connection) -> None:
+    """Let one process at a time use an SQLite file, so that a trial is handed out once.
+
+    The method is "Serializable isolation" of SQLAlchemy's documentation of SQLite. The tables, too, are then created
+    all or not at all.
+    """
+    if connection.dialect.name == "sqlite":
+        url = connection.get_execution_options().get("url")
+        if url:
+            retry(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), url, RUN_TIMEOUT_SECONDS)
+        else:
+            connection.exec_driver_sql("BEGIN")  # Optuna reads on a second connection while it creates the tables
 
 
 @contextlib.contextmanager
@@ -87,6 +150,7 @@ def readable(url: str) -> Iterator[None]:
 START_TIMEOUT_SECONDS, RUN_TIMEOUT_SECONDS = 20.0, 900.0  # of retrying
 DAMAGE_MESSAGES = "not a database", "malformed", "unsupported file format", "no such column"
 PERMANENT_MESSAGES = "readonly", "read-only", "unable to open", "authentication failed", "does not exist"
+UNAVAILABLE = exc.SQLAlchemyError, StorageInternalError  # what Optuna raises while the database does not respond
 Result = TypeVar("Result")
 
 
@@ -94,38 +158,40 @@ def retry(action: Callable[[], Result], url: str, seconds: float) -> Result:
     """Call `action`, and again while the database does not respond; calling it twice must do no harm.
 
     Raises:
-        Failure: the database cannot be used, or did not respond for `seconds`.
+        DatabaseFailure: the database cannot be used, or did not respond for `seconds`.
     """
     start, tries = time.monotonic(), 0
+    is_quiet = multiprocessing.parent_process() is not None  # the parent says it for its workers
     while True:
         try:
             result = action()
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as failure:
-            raise Failure(f"cannot use --storage ({first_line(failure)}): {URL_ADVICE}") from None
-        except (exc.SQLAlchemyError, StorageInternalError) as failure:
+            raise DatabaseFailure(f"cannot use --storage ({first_line(failure)}): {URL_ADVICE}") from None
+        except UNAVAILABLE as failure:
             cause = failure.__cause__ if isinstance(failure, StorageInternalError) else failure
             reason = first_line(getattr(cause, "orig", None) or cause or failure)
             if "disk is full" in reason:
-                raise Failure(
+                raise DatabaseFailure(
                     f"{without_password(url)}: {reason}: free some space, then run the same command to continue"
                 ) from None
             if any(sign in reason for sign in DAMAGE_MESSAGES):
-                raise Failure(f"cannot use {without_password(url)} ({reason}): {repair_advice(url)}") from None
+                raise DatabaseFailure(f"cannot use {without_password(url)} ({reason}): {repair_advice(url)}") from None
             if any(sign in reason for sign in PERMANENT_MESSAGES):
-                raise Failure(f"cannot use {without_password(url)} ({reason}): choose another --storage") from None
+                raise DatabaseFailure(
+                    f"cannot use {without_password(url)} ({reason}): choose another --storage"
+                ) from None
             if time.monotonic() - start > seconds:
                 advice = "check that it runs, then run the same command to continue"
-                raise Failure(
+                raise DatabaseFailure(
                     f"{without_password(url)} did not answer for {seconds:.0f} s ({reason}): {advice}"
                 ) from None
             tries += 1
-            if tries == 2 or (
-                tries == 1 and time.monotonic() - start > 1
-            ):  # two processes that create a table collide once
+            is_slow = time.monotonic() - start > 1
+            if not is_quiet and (tries == 2 or (tries == 1 and is_slow)):  # processes that create a table collide once
                 tqdm.write(f"{without_password(url)} does not answer ({reason}): trying again")
             time.sleep(min(0.2 * tries, 5))
         else:
-            if tries > 1:
+            if tries > 1 and not is_quiet:
                 tqdm.write(f"{without_password(url)} answers again")
             return result
 

@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from pipeline.cli import option
@@ -19,6 +20,7 @@ from pipeline.errors import Failure
 DIMENSIONS = ("conv_layers", "linear_layers", "dropout_rate", "hidden_units", "batch_size", "epochs", "learning_rate")
 EPOCH_STEP = 5  # the grid's step
 LEARNING_RATES = {"adam": [0.01, 0.001, 0.0001], "muon": [0.06, 0.03, 0.015]}
+TPE_SEED_FACTOR = 1_000_003  # a prime, so that every (seed, trial) has its own sampler seed
 MAX_GRID_SIZE = 1_000_000  # combinations of a grid
 
 Configuration = dict[str, Any]  # a value for each of `dimensions`
@@ -109,6 +111,25 @@ def plan(settings: Settings, trials: int) -> list[Configuration | None]:
         random.Random(settings.seed).shuffle(combinations)
         return combinations[:trials]
     return combinations
+
+
+def suggest(trial: optuna.Trial, settings: Settings) -> Configuration:
+    """Return the trial's planned configuration, or let the study's sampler choose one."""
+    chosen: Configuration = {}
+    for name, kind in distributions(settings).items():
+        if isinstance(kind, CategoricalDistribution):
+            chosen[name] = trial.suggest_categorical(name, kind.choices)
+        elif isinstance(kind, IntDistribution):
+            chosen[name] = trial.suggest_int(name, kind.low, kind.high, step=kind.step)
+        elif isinstance(kind, FloatDistribution):
+            chosen[name] = trial.suggest_float(name, kind.low, kind.high, step=kind.step)
+    return chosen
+
+
+def tpe_sampler(settings: Settings, number: int) -> optuna.samplers.BaseSampler:
+    """Return a sampler with its own random numbers for each trial; running trials count as bad ones."""
+    seed = (TPE_SEED_FACTOR * settings.seed + number) % 2**32
+    return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
 def family(configuration: Configuration, settings: Settings) -> tuple:

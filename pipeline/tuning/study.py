@@ -1,102 +1,100 @@
-"""A study in its database: its trials, their states and results.
+"""A study in its database: the plan of its trials, their states and results.
 
-Optuna stores the trials, suggests configurations, prunes and ranks; leases.py assigns each trial to one process, so
-that none is trained twice and none is lost when a machine fails.
+The plan is written as Optuna's waiting trials. `Study.optimize`, called in worker processes on any number of machines
+(workers.py), runs them, and Optuna's heartbeats find the trials of processes that have died. A trial that was started
+again has a new number, so each has its place in the plan as the user attribute `plan`.
 """
 
 import contextlib
-import functools
+import datetime
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import exc
 
 from pipeline import cli
 from pipeline.errors import Failure
 from pipeline.tuning import database, results_table, search_space
-from pipeline.tuning.leases import Leases
-from pipeline.tuning.search_space import Configuration, Settings
+from pipeline.tuning.search_space import Settings
 
-PLANNING_JOB = -1  # the lease for writing the plan into the database
-TPE_SEED_FACTOR = 1_000_003  # a prime, so that every (seed, trial) has its own sampler seed
-Result = TypeVar("Result")
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-@dataclass
-class Job:
-    """One training run: the trials whose results it gives, and the configuration of the longest."""
-
-    number: int  # of its first trial
-    trials: dict[int, int]  # trial number -> epochs, of those not yet finished
-    configuration: Configuration
+FIRST_EPOCH_SECONDS = 600.0  # for a trial's first epoch, after which it is taken for one that died without a heartbeat
+MAX_ATTEMPTS = 5  # at a trial whose process dies in the same epoch each time
+PLANNING_SECONDS = 60.0  # that a process may take to write the plan
+# by how far a trial with the state is
+RANKED_STATES = TrialState.WAITING, TrialState.RUNNING, TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE
+optuna.logging.set_verbosity(optuna.logging.CRITICAL)
 
 
 class Study:
     """A study, opened by one process."""
 
     def __init__(self, url: str, name: str, settings: Settings, trials: int):
-        """Open the study, or create it.
+        """Open the study, or create it, and write what is missing of the plan.
 
         Raises:
             Failure: the database cannot be used, or contains another search under this name.
         """
         self.url, self.name, self.settings = url, name, settings
-        self.mine: set[int] = set()  # unfinished jobs of this process
-        self.ids: dict[int, int] = {}  # trial number -> the database's identifier
         self.plan = search_space.plan(settings, trials)
         with database.readable(url):
-            self._retry(self._open, database.START_TIMEOUT_SECONDS)
+            database.retry(self._open, url, database.START_TIMEOUT_SECONDS)
             results_table.results(self.trials())
 
-    def take(self) -> Job | None:
-        """Lease a job that no other process has; None if there is none at the moment."""
-        return self._retry(self._take)
-
-    def record(self, job: Job, row: dict) -> list[FrozenTrial]:
-        """Report an epoch to the job's trials, and end those that are complete or pruned.
-
-        Ended trials are removed from the job; a job without trials is done. If another process has the lease now, all
-        are removed.
-
-        Returns:
-            the trials that ended.
-        """
-        if not self._retry(lambda: self.leases.holds(job.number)):
-            job.trials.clear()
-        return self._end(job, lambda number: self._report(number, job.trials[number], row))
-
-    def fail(self, job: Job, reason: str) -> list[FrozenTrial]:
-        """Mark the job's remaining trials as failed, for this reason."""
-        return self._end(job, lambda number: self._finish(number, TrialState.FAIL, {"reason": reason}))
-
-    def beat(self) -> None:
-        """Renew the leases of this process."""
-        self._retry(self.leases.renew)
-
-    def release(self) -> None:
-        """Return the leases of this process, so that others need not wait until they expire."""
-        with contextlib.suppress(exc.SQLAlchemyError):
-            self.leases.give_back_all()
-
     def trials(self) -> list[FrozenTrial]:
-        """Return the trials of this plan, in order, without those that a larger plan has added."""
-        return self._retry(lambda: self.study.get_trials(deepcopy=False))[: len(self.plan)]
+        """Return the trials of this plan, in its order, without those that a larger plan has added.
+
+        Of several trials with one place in the plan, the one that got furthest is returned.
+        """
+        found: dict[int, FrozenTrial] = {}
+        for trial in self._all():
+            place = plan_index(trial)
+            if place not in found or _rank(trial) > _rank(found[place]):
+                found[place] = trial
+        return [found[place] for place in sorted(found) if 0 <= place < len(self.plan)]
 
     def families(self) -> list[list[FrozenTrial]]:
         """Group the trials by the training run that gives their results."""
         groups: dict[Any, list[FrozenTrial]] = {}
         for trial in self.trials():
-            planned = self.plan[trial.number]
+            planned = self.plan[plan_index(trial)]
             key = trial.number if planned is None else search_space.family(planned, self.settings)
             groups.setdefault(key, []).append(trial)
         return list(groups.values())
+
+    def has_waiting(self) -> bool:
+        """Does any trial wait? If none does, trials of processes that have died, or were stopped, wait again."""
+        if self._all(TrialState.WAITING):
+            return True
+        optuna.storages.fail_stale_trials(self.study)
+        self.write_plan()
+        return bool(self._all(TrialState.WAITING))
+
+    def is_finished(self) -> bool:
+        return not any(map(is_unfinished, self.trials()))
+
+    def longest(self, family: tuple) -> int:
+        """Return the most epochs that a configuration of the plan has in this family; 0 if the plan has none."""
+        members = (one for one in self.plan if one and search_space.family(one, self.settings) == family)
+        return max((one["epochs"] for one in members), default=0)
+
+    def why_not(self, trial: optuna.Trial) -> str:
+        """Return why a trial that Optuna has started should not be trained; empty if it should."""
+        if "plan" not in trial.user_attrs and trial.number >= len(self.plan):
+            trial.set_user_attr("plan", -1)
+            return "Optuna made it up, since another machine took the last one that waited"
+        trials = self._all()
+        place, taken = trial.user_attrs.get("plan", trial.number), (TrialState.RUNNING, *RANKED_STATES[-2:])
+        if any(plan_index(earlier) == place and earlier.state in taken for earlier in trials[: trial.number]):
+            return "an earlier trial has its place in the plan"
+        history = RetryHeartbeatStaleTrialCallback.retry_history(trials[trial.number])[-MAX_ATTEMPTS:]
+        if len(history) == MAX_ATTEMPTS and len({trials[number].last_step for number in history}) == 1:
+            return f"its worker died {MAX_ATTEMPTS} times in the same epoch: too little memory?"
+        return ""
 
     def progress(self) -> tuple[int, int]:
         """Return the number of epochs trained and in total; without a configuration, the grid's mean counts."""
@@ -125,9 +123,28 @@ class Study:
         with warnings.catch_warnings(action="ignore"):  # if all trials are equally accurate
             return optuna.importance.get_param_importances(of_plan, evaluator=evaluator, params=varied)
 
+    def write_plan(self) -> None:
+        """Add the trials of the plan that neither wait, run nor are finished."""
+        if self._lost():
+            with self._planning():
+                for place, lost in self._lost().items():
+                    planned = self.plan[place]
+                    if lost is not None:  # stopped: the same configuration again
+                        params, distributions = lost.params, lost.distributions
+                    else:
+                        params = planned or {}
+                        distributions = search_space.distributions(self.settings) if planned else {}
+                    self.study.add_trial(
+                        optuna.trial.create_trial(
+                            state=TrialState.WAITING,
+                            params=params,
+                            distributions=distributions,
+                            user_attrs={"plan": place},
+                        )
+                    )
+
     def _open(self) -> None:
         self.storage = database.open_storage(self.url)
-        self.leases = Leases(self.storage.engine, self.name)
         pruner = {
             "none": optuna.pruners.NopPruner(),
             "hyperband": optuna.pruners.HyperbandPruner(max_resource=self.settings.max_epochs),
@@ -135,108 +152,97 @@ class Study:
         self.study = optuna.create_study(
             storage=self.storage, study_name=self.name, direction="maximize", load_if_exists=True, pruner=pruner
         )
-        self.study_id = self.storage.get_study_id_from_name(self.name)
-        while not self._write_plan():
-            time.sleep(0.2)  # another process writes it
-
-    def _write_plan(self) -> bool:
-        """Add the plan's missing trials to the database; return False while another process does so."""
         now, then = cli.result_settings(self.settings), self.study.user_attrs.get("settings")
-        missing = self.plan[len(self.study.get_trials(deepcopy=False)) :]
-        if then == now and not missing:
-            return True
-        if then != now and (then is not None or self.study.get_trials(deepcopy=False)):
+        if then is None and not self._all():
+            self.study.set_user_attr("settings", now)
+        elif then != now:
             raise Failure(
                 f"study {self.name} in {database.without_password(self.url)} has other settings: "
                 f"give {cli.changed(now, then or {})}, or another --study"
             )
-        if not self.leases.take(PLANNING_JOB):
-            return False
-        self.study.set_user_attr("settings", now)
-        for configuration in self.plan[len(self.study.get_trials(deepcopy=False)) :]:
-            self.study.add_trial(
-                optuna.trial.create_trial(
-                    state=TrialState.WAITING,
-                    params=configuration or {},
-                    distributions=search_space.distributions(self.settings) if configuration else {},
-                )
+        self.write_plan()
+
+    def _all(self, *states: TrialState) -> Sequence[FrozenTrial]:
+        return database.retry(
+            lambda: self.study.get_trials(deepcopy=False, states=states or None), self.url, database.RUN_TIMEOUT_SECONDS
+        )
+
+    def _lost(self) -> dict[int, FrozenTrial | None]:
+        """Return the places of the plan without a trial that waits, runs or is finished; and the trial that was lost.
+
+        A trial that died before its first heartbeat runs for ever, to Optuna; it is failed here.
+        """
+        for trial in self._all():
+            if trial.state == TrialState.RUNNING and trial.last_step is None and trial.datetime_start:
+                age = datetime.datetime.now() - trial.datetime_start
+                if age.total_seconds() > FIRST_EPOCH_SECONDS:
+                    self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        found = {plan_index(trial): trial for trial in self.trials()}
+        places = range(len(self.plan))
+        return {place: found.get(place) for place in places if place not in found or is_lost(found[place])}
+
+    @contextlib.contextmanager
+    def _planning(self) -> Iterator[None]:
+        """Keep other processes from writing the plan; a study of this name can be created by one of them only."""
+        name, start = f"{self.name} (planning)", time.monotonic()
+        while True:
+            try:
+                optuna.create_study(storage=self.storage, study_name=name)
+                break
+            except DuplicatedStudyError:
+                time.sleep(0.1)
+                if time.monotonic() - start > PLANNING_SECONDS:  # its process has died
+                    start = time.monotonic()
+                    with contextlib.suppress(KeyError):
+                        optuna.delete_study(study_name=name, storage=self.storage)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(KeyError):
+                optuna.delete_study(study_name=name, storage=self.storage)
+
+
+def plan_index(trial: FrozenTrial) -> int:
+    """Return the trial's place in the plan; -1 if it has none."""
+    return trial.user_attrs.get("plan", trial.number)
+
+
+def is_lost(trial: FrozenTrial) -> bool:
+    """Was the trial's process stopped? A trial that failed by its own fault has a reason."""
+    return trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
+
+
+def is_unfinished(trial: FrozenTrial) -> bool:
+    return not trial.state.is_finished() or is_lost(trial)
+
+
+def _rank(trial: FrozenTrial) -> int:
+    return -1 if is_lost(trial) else RANKED_STATES.index(trial.state)
+
+
+def load(url: str, name: str) -> Study:
+    """Open a study that exists, with its own settings and plan.
+
+    Raises:
+        Failure: the database cannot be used, or does not contain the study.
+    """
+
+    def ask() -> Study:
+        opened = database.open_storage(url)
+        names = optuna.get_all_study_names(opened)
+        if name not in names:
+            known = ", ".join(sorted(names)) or "none"
+            raise Failure(f"no study {name} in {database.without_password(url)}: --study must be one of {known}")
+        found = optuna.load_study(study_name=name, storage=opened)
+        if "settings" not in found.user_attrs:
+            raise Failure(
+                f"study {name} in {database.without_password(url)} is not of this search: give another --study"
             )
-        self.leases.give_back(PLANNING_JOB)
-        return True
+        places = 1 + max(map(plan_index, found.get_trials(deepcopy=False)), default=0)
+        return Study(url, name, Settings(**found.user_attrs["settings"]), places)
 
-    def _take(self) -> Job | None:
-        for members in self.families():
-            first = members[0].number
-            if first in self.mine or not any(map(is_unfinished, members)) or not self.leases.take(first):
-                continue
-            # read again: another process may have finished it before this one got the lease
-            numbers = [
-                trial.number for trial in members if is_unfinished(self.storage.get_trial(self._id(trial.number)))
-            ]
-            for number in numbers:
-                self.storage.set_trial_state_values(self._id(number), TrialState.RUNNING)
-            if numbers:
-                configurations = {number: self.plan[number] or self._suggest(number) for number in numbers}
-                longest = max(configurations.values(), key=lambda configuration: configuration["epochs"])
-                self.mine.add(first)
-                return Job(first, {number: c["epochs"] for number, c in configurations.items()}, longest)
-            self._free(first)
-        return None
-
-    def _suggest(self, number: int) -> Configuration:
-        """Let the TPE sampler choose a configuration from all trials so far; running trials count as bad ones."""
-        seed = (TPE_SEED_FACTOR * self.settings.seed + number) % 2**32
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-        trial = optuna.Trial(self.study, self._id(number))
-        chosen = {}
-        for name, kind in search_space.distributions(self.settings).items():
-            if isinstance(kind, CategoricalDistribution):
-                chosen[name] = trial.suggest_categorical(name, kind.choices)
-            else:
-                suggest = trial.suggest_int if isinstance(kind, IntDistribution) else trial.suggest_float
-                chosen[name] = suggest(name, kind.low, kind.high, step=kind.step)
-        return chosen
-
-    def _end(self, job: Job, action: Callable[[int], FrozenTrial | None]) -> list[FrozenTrial]:
-        """Apply `action` to each trial of the job; return the trials it ended, and the lease when none is left."""
-        ended = []
-        for number in list(job.trials):
-            trial = self._retry(functools.partial(action, number))
-            if trial is not None:
-                ended.append(trial)
-                del job.trials[number]
-        if not job.trials:
-            self._retry(lambda: self._free(job.number))
-        return ended
-
-    def _report(self, number: int, epochs: int, row: dict) -> FrozenTrial | None:
-        """Report an epoch to a trial; return the trial if it ends with this epoch."""
-        trial_id = self._id(number)
-        self.storage.set_trial_intermediate_value(trial_id, row["epoch"], row["valid_accuracy"])
-        results = {"test_acc": row["test_accuracy"], "time_sec": row["seconds"]}
-        if row["epoch"] == epochs:
-            return self._finish(number, TrialState.COMPLETE, results, row["valid_accuracy"])
-        if self.settings.pruner != "none" and self.study.pruner.prune(self.study, self.storage.get_trial(trial_id)):
-            return self._finish(number, TrialState.PRUNED, results)
-        return None
-
-    def _finish(self, number: int, state: TrialState, results: dict, value: float | None = None) -> FrozenTrial:
-        for name, result in results.items():
-            self.storage.set_trial_user_attr(self._id(number), name, result)
-        return self.study.tell(number, value, state, skip_if_finished=True)
-
-    def _id(self, number: int) -> int:
-        """Return the database's identifier of a trial."""
-        if number not in self.ids:
-            self.ids[number] = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
-        return self.ids[number]
-
-    def _free(self, job: int) -> None:
-        self.leases.give_back(job)
-        self.mine.discard(job)
-
-    def _retry(self, action: Callable[[], Result], seconds: float | None = None) -> Result:
-        return database.retry(action, self.url, seconds or database.RUN_TIMEOUT_SECONDS)
+    with database.readable(url):
+        return database.retry(ask, url, database.START_TIMEOUT_SECONDS)
 
 
 def best(url: str, pictures: int) -> tuple[str, FrozenTrial] | None:
@@ -259,7 +265,3 @@ def best(url: str, pictures: int) -> tuple[str, FrozenTrial] | None:
         return max(
             database.retry(ask, url, database.START_TIMEOUT_SECONDS), key=lambda found: found[1].value, default=None
         )
-
-
-def is_unfinished(trial: FrozenTrial) -> bool:
-    return not trial.state.is_finished()

@@ -59,7 +59,24 @@ def fashion_data(settings: Settings, data_dir: Path) -> Data:
     return Data(f"{whole.name} ({len(train):,} to learn from)", train, valid, whole.test)
 
 
-def train(configuration: Configuration, settings: Settings, data: Data, folder: Path) -> Iterator[dict]:
+def cache_file(configuration: Configuration, settings: Settings, data: Data, folder: Path) -> Path:
+    """Return the file of the configuration's family."""
+    return folder / f"{hashlib.sha256(repr(_made_with(configuration, settings, data)).encode()).hexdigest()[:20]}.pt"
+
+
+def weights_file(path: Path, epochs: int) -> Path:
+    """Return the file of a family's network after so many epochs."""
+    return path.with_name(f"{path.stem}_{epochs}_epochs.pt")
+
+
+def train(
+    configuration: Configuration,
+    settings: Settings,
+    data: Data,
+    folder: Path,
+    longest: int = 0,
+    keep_weights: bool = False,
+) -> Iterator[dict]:
     """Train one configuration and yield a row after each epoch; epochs in its family's file are not trained again.
 
     A row has epoch, valid_accuracy and test_accuracy in percent, and seconds since the start of the first epoch,
@@ -68,18 +85,18 @@ def train(configuration: Configuration, settings: Settings, data: Data, folder: 
 
     Args:
         folder: of the families' files, which have the rows and the state for resuming, written after each epoch.
+        longest: the most epochs that a configuration of the family will be trained.
+        keep_weights: write `weights_file` after each epoch with which a configuration of the grid may end.
 
     Raises:
         Failure: the loss is infinite or NaN.
     """
     planned = recipe(configuration, settings, data.train.labels.device)
-    made_with = {"family": family(configuration, settings), "seed": settings.seed, "data": data.name}
-    varied = {*configuration, "dropout"}  # part of the family
-    made_with |= {name: value for name, value in cli.result_settings(planned).items() if name not in varied}
-    path = folder / f"{hashlib.sha256(repr(made_with).encode()).hexdigest()[:20]}.pt"
+    path, made_with = cache_file(configuration, settings, data, folder), _made_with(configuration, settings, data)
     rows, state = _read_cache(path, made_with)
-    if state is None and len(rows) < planned.epochs:
-        rows = []  # the file has no state to resume from
+    is_missing = len(rows) < planned.epochs or (keep_weights and not weights_file(path, planned.epochs).exists())
+    if is_missing and (state is None or len(rows) >= planned.epochs):
+        rows, state = [], None  # the file has no state from which to reach what is missing
     yield from rows[: planned.epochs]
     if len(rows) >= planned.epochs:
         return
@@ -89,12 +106,14 @@ def train(configuration: Configuration, settings: Settings, data: Data, folder: 
         row: dict[str, Any] = {"epoch": epoch.number}
         row["valid_accuracy"] = metrics.evaluate(epoch.model, data.valid).accuracy
         may_end = epoch.number % EPOCH_STEP == 0
+        if keep_weights and may_end:
+            checkpoints.save(epoch.model, weights_file(path, epoch.number))
         row["test_accuracy"] = metrics.evaluate(epoch.model, data.test).accuracy if may_end else None
         before = row["seconds"] = before + time.perf_counter() - start
         rows = [*rows, row]
-        # without TPE the longest trial of a family is trained at once, and no other continues it
-        may_continue = settings.sampler == "tpe" or epoch.number < planned.epochs
-        state = epoch.state if may_continue and epoch.number < settings.max_epochs else None  # it is up to 13 MB
+        # a state, of up to 13 MB, is kept while a trial may continue it; nobody knows what TPE will choose
+        last = settings.max_epochs if settings.sampler == "tpe" else max(longest, planned.epochs)
+        state = epoch.state if epoch.number < last else None
         checkpoints.save_file(path, {"made_with": made_with, "rows": rows, "state": state})
         yield row
         start = time.perf_counter()
@@ -134,6 +153,24 @@ def estimate(settings: Settings, trials: int, data: Data) -> tuple[int, int, flo
         total += one["epochs"] * measured[shape]
     separate, together = (sum(one["epochs"] for one in group) for group in (chosen, longest.values()))
     return separate, together, total
+
+
+def describe_estimate(settings: Settings, trials: int, workers: int, data: Data) -> str:
+    """Estimate the time of the search on this machine, in two lines."""
+    torch.set_num_threads(1)
+    separate, together, seconds = estimate(settings, trials, data)
+    return (
+        f"{separate:,} epochs one by one, {together:,} when one run serves a family of configurations, before pruning\n"
+        f"about {seconds / 60:.1f} minutes of one thread, {seconds / 60 / workers:.1f} with {workers} of them"
+    )
+
+
+def _made_with(configuration: Configuration, settings: Settings, data: Data) -> dict[str, Any]:
+    """Return what a family's rows depend on."""
+    made_with = {"family": family(configuration, settings), "seed": settings.seed, "data": data.name}
+    varied = {*configuration, "dropout"}  # part of the family
+    planned = cli.result_settings(recipe(configuration, settings, data.train.labels.device))
+    return made_with | {name: value for name, value in planned.items() if name not in varied}
 
 
 def _read_cache(path: Path, made_with: dict) -> tuple[list[dict], dict | None]:

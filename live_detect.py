@@ -84,7 +84,13 @@ def main(config: Config) -> None:
     if window:
         window.close()
     written = [*([folder / "live.csv"] if table else []), *([config.record] if record else [])]
-    print(f"{session.frames} frames" + "".join(f"; wrote {path}" for path in written))
+    if table:
+        print(", ".join(f"{label}: {count}" for label, count in table.counts.most_common()))
+    is_folder = isinstance(source, Folder)
+    print(
+        (f"{table.counts.total()} images" if table and is_folder else f"{session.frames} frames")
+        + "".join(f"; wrote {path}" for path in written)
+    )
     if stopped_by:
         raise stopped_by
 

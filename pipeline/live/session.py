@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +105,7 @@ class PredictionTable:
         self._rows = csv.writer(file, lineterminator="\n")
         self._rows.writerow(self.COLUMNS)
         self._row = None
+        self.counts: Counter[str] = Counter()  # rows of each label
 
     def add(self, frame: Frame, mode: str, reading: Reading, milliseconds: float) -> None:
         row = [frame.number, f"{frame.time:.3f}", mode, reading.label]
@@ -117,6 +118,7 @@ class PredictionTable:
         """Write the pending row."""
         if self._row:
             self._rows.writerow(self._row)
+            self.counts[self._row[3] or "nothing"] += 1
         self._row = None
 
 

@@ -30,6 +30,7 @@ import sys
 import tempfile
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import sqlalchemy
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
@@ -160,7 +162,7 @@ def run(
 
 
 def fork_workers() -> None:
-    """Fork workers instead of spawning; close pipe ends that spawning drops."""
+    """Fork workers instead of spawning; close pipe ends and connections that spawning drops."""
     context = multiprocessing.get_context("fork")
     original_pipe, ends = context.Pipe, []
 
@@ -173,9 +175,19 @@ def fork_workers() -> None:
         for end in ends:
             end.close()
 
+    engines: weakref.WeakSet[sqlalchemy.Engine] = weakref.WeakSet()
+
+    @sqlalchemy.event.listens_for(sqlalchemy.Engine, "engine_connect")
+    def remember(connection: sqlalchemy.Connection) -> None:
+        engines.add(connection.engine)
+
+    def disconnect() -> None:  # SQLite must not be used on both sides of a fork
+        for engine in engines:
+            engine.dispose()
+
     context.Pipe = pipe
     multiprocessing.get_context = lambda _: context
-    os.register_at_fork(after_in_child=close_ends)
+    os.register_at_fork(before=disconnect, after_in_child=close_ends)
 
 
 def kill_at_event(fatal_event: int | None) -> Callable[[], int]:

@@ -142,11 +142,10 @@ def work(
         try:
             data = trial.fashion_data(settings, data_dir).to(device)
             objective = Objective(Study(url, name, settings, trials), data, families, weights)
-            while not objective.open_study.is_finished():
-                if not database.retry(objective.run_next, url, database.RUN_TIMEOUT_SECONDS):
-                    time.sleep(POLL_SECONDS)  # the others are run elsewhere
-                if _parent_has_died():
-                    return
+            with database.readable(url):
+                while not objective.open_study.is_finished() and not _parent_has_died():
+                    if not database.retry(objective.run_next, url, database.RUN_TIMEOUT_SECONDS):
+                        time.sleep(POLL_SECONDS)  # the others are run elsewhere
         except Failure as failure:
             pipe.send(str(failure))
         except OSError as failure:

@@ -84,6 +84,8 @@ class Study:
 
     def why_not(self, trial: optuna.Trial) -> str:
         """Return why a trial that Optuna has started should not be trained; empty if it should."""
+        if trial.user_attrs.get("plan") == trial.number:
+            return ""  # the first one with its place
         if "plan" not in trial.user_attrs and trial.number >= len(self.plan):
             trial.set_user_attr("plan", -1)
             return "Optuna made it up, since another machine took the last one that waited"

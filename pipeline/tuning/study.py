@@ -24,7 +24,7 @@ from pipeline.tuning.search_space import Settings
 
 FIRST_EPOCH_SECONDS = 600.0  # for a trial's first epoch, after which it is taken for one that died without a heartbeat
 MAX_ATTEMPTS = 5  # at a trial whose process dies in the same epoch each time
-PLANNING_SECONDS = 60.0  # that a process may take to write the plan
+PLANNING_SECONDS = 10.0  # without a new trial, after which the process that writes the plan has died
 # by how far a trial with the state is
 RANKED_STATES = TrialState.WAITING, TrialState.RUNNING, TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE
 optuna.logging.set_verbosity(optuna.logging.CRITICAL)
@@ -186,14 +186,16 @@ class Study:
     @contextlib.contextmanager
     def _planning(self) -> Iterator[None]:
         """Keep other processes from writing the plan; a study of this name can be created by one of them only."""
-        name, start = f"{self.name} (planning)", time.monotonic()
+        name, start, written = f"{self.name} (planning)", time.monotonic(), 0
         while True:
             try:
                 optuna.create_study(storage=self.storage, study_name=name)
                 break
             except DuplicatedStudyError:
                 time.sleep(0.1)
-                if time.monotonic() - start > PLANNING_SECONDS:  # its process has died
+                if written != len(self._all()):
+                    start, written = time.monotonic(), len(self._all())
+                elif time.monotonic() - start > PLANNING_SECONDS:
                     start = time.monotonic()
                     with contextlib.suppress(KeyError):
                         optuna.delete_study(study_name=name, storage=self.storage)

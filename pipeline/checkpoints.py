@@ -139,12 +139,11 @@ def load(
     if not path.is_file():
         raise errors.Failure(f"no weights at {path}: run {made_by} first")
     content = load_file(path, f"run {made_by} again")
-    held = content.get("network", "no network")
+    held = content.get("network")
     known = list(NETWORKS) if network is None else [network.__name__]
     if held not in known:
-        raise errors.Failure(
-            f"{path} contains {held}, not {' or '.join(known)}: give the model.pt that {made_by} writes"
-        )
+        reason = f"contains {held}, not {' or '.join(known)}" if held else "contains no network"
+        raise errors.Failure(f"{path} {reason}: give the model.pt that {made_by} writes")
     try:
         model = unpack(content)
         if not all(isinstance(name, str) for name in model.class_names):

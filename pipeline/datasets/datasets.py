@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision import datasets
 
 from pipeline.datasets.synthetic import draw_characters, draw_digits
 from pipeline.errors import Failure, first_line
@@ -103,7 +102,7 @@ def mnist(data_dir: Path, dataset: str = "auto") -> Data:
     if dataset == "synthetic":
         return synthetic_digits()
     try:
-        content = _fetch(datasets.MNIST, MNIST_FILES, data_dir)
+        content = _fetch("MNIST", MNIST_FILES, data_dir)
     except _Unavailable:
         if dataset == "mnist":
             raise
@@ -120,7 +119,7 @@ def fashion_mnist(data_dir: Path) -> Data:
     Raises:
         Failure: the files are damaged, or cannot be downloaded.
     """
-    return _split("Fashion-MNIST", *_parse(_fetch(datasets.FashionMNIST, FASHION_FILES, data_dir)))
+    return _split("Fashion-MNIST", *_parse(_fetch("FashionMNIST", FASHION_FILES, data_dir)))
 
 
 def synthetic_digits(train: int = 60_000, test: int = 10_000) -> Data:
@@ -156,15 +155,14 @@ class _Unavailable(Failure):
     """A data set is missing and cannot be downloaded."""
 
 
-def _fetch(torchvision_set: type, files: dict[str, str], data_dir: Path) -> dict[str, bytes]:
+def _fetch(name: str, files: dict[str, str], data_dir: Path) -> dict[str, bytes]:
     """Return the content of the set's files, verified; download them if one is missing."""
-    name = torchvision_set.__name__
     raw = data_dir / name / "raw"
     folders = raw, raw.parent, data_dir
     found = _find(files, folders)
     if found is None:
         try:
-            _download(torchvision_set, files, data_dir)
+            _download(name, files, data_dir)
         except (RuntimeError, OSError) as failure:
             raise _Unavailable(
                 f"cannot download {name} ({first_line(failure)}): put {', '.join(files)} into {raw}"
@@ -240,19 +238,20 @@ def _parse(content: dict[str, bytes]) -> list[tuple[torch.Tensor, torch.Tensor]]
     return parts
 
 
-def _download(torchvision_set: type, files: dict[str, str], data_dir: Path) -> None:
+def _download(name: str, files: dict[str, str], data_dir: Path) -> None:
     """Let torchvision download into a temporary folder, and move the complete files into place."""
+    from torchvision import datasets  # takes as long to import as torch, and is rarely needed
+
     data_dir.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="download-", dir=data_dir) as folder,
         _socket_timeout(DOWNLOAD_TIMEOUT_SECONDS),
     ):
-        torchvision_set(folder, download=True)
-        arrived = Path(folder) / torchvision_set.__name__ / "raw"
-        raw = data_dir / torchvision_set.__name__ / "raw"
+        getattr(datasets, name)(folder, download=True)
+        arrived, raw = Path(folder) / name / "raw", data_dir / name / "raw"
         raw.mkdir(parents=True, exist_ok=True)
-        for name in files:
-            os.replace(arrived / name, raw / name)
+        for file in files:
+            os.replace(arrived / file, raw / file)
 
 
 @contextmanager

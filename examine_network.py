@@ -13,7 +13,7 @@ occlusion.png, plane.png, filters.csv, channels.csv, metrics.json, config.json.
 import pipeline  # noqa: F401, first: it handles Ctrl-C while the libraries load
 
 # isort: split
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,7 @@ def main(config: Config) -> dict:
     """Run all analyses, write the report, and return the numbers of metrics.json."""
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
+    config = replace(config, weights=checkpoints.own_or_pretrained(config.weights, Config.weights, "digits.pt"))
     subject = prepare(config, device, folder)
     introduction = (
         f"{config.weights} contains a {subject.network} with {models.parameter_count(subject.model):,} parameters. "

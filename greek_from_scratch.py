@@ -1,5 +1,6 @@
 """Train a small network on Greek letters, mostly synthetic, with augmentation; compare it with the transferred one.
 
+    python greek_from_scratch.py --read photo.jpg         only print the answer; needs no training
     python greek_from_scratch.py                          alpha, beta and gamma: less than a minute
     python greek_from_scratch.py --preset classic         the report's recipe: nine letters a class, no augmentation
     python greek_from_scratch.py --letters all            all 24 lower-case letters, synthetic ones
@@ -27,7 +28,7 @@ from pipeline import checkpoints, cli, files, plots, runtime
 from pipeline.cli import option, run_option
 from pipeline.datasets import augmentation, letters
 from pipeline.datasets.datasets import Data, Split
-from pipeline.evaluation import letter_test
+from pipeline.evaluation import answers, letter_test
 from pipeline.evaluation.metrics import evaluate
 from pipeline.training.loop import Recipe
 from pipeline.training.resumable_run import TrainingRun
@@ -49,7 +50,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class Config(cli.Common, LetterRecipe):
+class Config(cli.Common, answers.ReadFlags, LetterRecipe):
     preset: str = run_option(
         "best", "set of values for the flags; the defaults shown are of best", choices=tuple(PRESETS)
     )
@@ -58,9 +59,7 @@ class Config(cli.Common, LetterRecipe):
     )
     greek_train: Path = option(None, "training images, a folder per letter; default: data/greek_train, else synthetic")
     handwritten: Path = run_option(Path("handwritten/greek"), "test images; the folder names are the labels")
-    transferred: Path = run_option(
-        Path("outputs/transfer_greek/model.pt"), "network to compare with, if the file exists"
-    )
+    transferred: Path = run_option(Path("outputs/transfer_greek/model.pt"), "network to compare with")
     output_dir: Path = run_option(Path("outputs/greek_from_scratch"), "output folder")
     resume: bool = run_option(False, "resume a stopped run, with the same flags")
     skip_training: bool = run_option(False, "load the saved network and do everything after training")
@@ -68,12 +67,15 @@ class Config(cli.Common, LetterRecipe):
 
 def main(config: Config) -> dict:
     """Train the network, test it on handwritten letters, compare it with the transferred one; return the metrics."""
+    if answers.is_wanted(config):
+        answers.print_answers(load_network, config)
+        return {}
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
 
     # The network: three convolutions, two linear layers.
     if config.skip_training:
-        model = checkpoints.load(folder / "model.pt", models.GreekNet, "greek_from_scratch.py")
+        model = load_network(config)
         source = letters.Source(model.class_names)
     else:
         source = letters.find_source(config.greek_train, config.data_dir, config.letters == "all")
@@ -114,7 +116,7 @@ def main(config: Config) -> dict:
     # Test on handwritten letters.
     letter_test.report(model.to(device), test, folder)
     if test.split:
-        table = compare(model, test.split.to(device), config.transferred)
+        table = compare(model, test.split.to(device), config.transferred, f"greek_transfer_{config.letters}.pt")
         print(f"\n{test.name}:\n{table.round(1).to_string()}")
         files.write_csv(folder / "comparison.csv", table)
     if config.skip_training:
@@ -125,23 +127,35 @@ def main(config: Config) -> dict:
     return metrics
 
 
-def compare(model: nn.Module, test: Split, transferred: Path) -> pd.DataFrame:
-    """Compare this network with transfer_greek.py's, if it exists and has the same classes, on the test letters."""
+def compare(model: nn.Module, test: Split, transferred: Path, pretrained: str) -> pd.DataFrame:
+    """Compare this network with transfer_greek.py's, or with the pretrained one, on the test letters.
+
+    It is left out if it has other classes.
+    """
     networks = {"from scratch": model}
-    if not transferred.is_file():
+    if transferred != Config.transferred and not transferred.is_file():
         print(f"no network to compare with at {transferred}: run transfer_greek.py first")
     else:
-        other = checkpoints.load(transferred, models.MnistNet, "transfer_greek.py").to(test.labels.device)
+        other = checkpoints.load_or_pretrained(
+            transferred, Config.transferred, pretrained, models.MnistNet, "transfer_greek.py"
+        )
         if other.class_names == model.class_names:
-            networks["transfer"] = other
+            networks["transfer"] = other.to(test.labels.device)
         else:
-            print(f"{transferred} has other classes: not compared")
+            print("the transferred network has other classes: not compared")
     rows = [
         {"network": name, "parameters": models.parameter_count(network), "letters": len(test),
          "test_acc": evaluate(network, test).accuracy}
         for name, network in networks.items()
     ]  # fmt: skip
     return pd.DataFrame(rows).set_index("network")
+
+
+def load_network(config: Config) -> nn.Module:
+    """Load the weights of this output folder, or the pretrained ones."""
+    path, default = config.output_dir / "model.pt", Config.output_dir / "model.pt"
+    pretrained = f"greek_scratch_{config.letters}.pt"
+    return checkpoints.load_or_pretrained(path, default, pretrained, models.GreekNet, "greek_from_scratch.py")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ Write large and dark on plain paper and hold it still in the box. Above 80 % con
 resize the box, space freezes, s saves the crop and asks for its label, f frame rate and latency, h all keys, q or Esc
 quits.
 
-It needs the weights of train_mnist.py and, for Greek letters, those of transfer_greek.py or greek_from_scratch.py.
-Writes to outputs/live_detect/: with --headless live.csv (a row for each frame: frame, time in seconds, mode, label,
-confidence, milliseconds, and for a folder the file name of the picture), and saved crops without a label. Labeled crops
-go to handwritten/<mode>/<label>/, where the other scripts find them.
+It uses the weights of train_mnist.py, transfer_greek.py and greek_from_scratch.py, or the pretrained ones. Writes to
+outputs/live_detect/: with --headless live.csv (a row for each frame: frame, time in seconds, mode, label, confidence,
+milliseconds, and for a folder the file name of the picture), and saved crops without a label. Labeled crops go to
+handwritten/<mode>/<label>/, where the other scripts find them.
 """
 
 import pipeline  # noqa: F401, first: it handles Ctrl-C while the libraries load
@@ -96,23 +96,21 @@ def main(config: Config) -> None:
 
 
 def find_networks(config: Config) -> dict[str, dict[str, torch.nn.Module]]:
-    """Load the networks that have been trained.
+    """Load the trained networks, or the pretrained ones.
 
     Returns:
         mode -> variant, such as "transferred" -> network.
 
     Raises:
-        Failure: a file contains another network than expected, or is damaged.
+        Failure: a file is missing, contains another network than expected, or is damaged.
     """
-    found: dict[str, dict[str, torch.nn.Module]] = {"digits": {}, "greek": {}}
-    for mode, variant, path, network, script, class_names in (
-        ("digits", "trained", config.digits, models.MnistNet, "train_mnist.py", models.DIGITS),
-        ("greek", "transferred", config.transfer, models.MnistNet, "transfer_greek.py", None),
-        ("greek", "from scratch", config.scratch, models.GreekNet, "greek_from_scratch.py", None),
-    ):
-        if path.is_file():
-            found[mode][variant] = checkpoints.load(path, network, script, class_names)
-    return {mode: variants for mode, variants in found.items() if variants}
+    load = checkpoints.load_or_pretrained
+    digits = load(config.digits, Config.digits, "digits.pt", models.MnistNet, "train_mnist.py", models.DIGITS)
+    transferred = load(
+        config.transfer, Config.transfer, "greek_transfer_three.pt", models.MnistNet, "transfer_greek.py"
+    )
+    scratch = load(config.scratch, Config.scratch, "greek_scratch_three.pt", models.GreekNet, "greek_from_scratch.py")
+    return {"digits": {"trained": digits}, "greek": {"transferred": transferred, "from scratch": scratch}}
 
 
 def process_frames(

@@ -1,5 +1,6 @@
 """Train the classic two-convolution network on handwritten digits, and look at its predictions, right and wrong.
 
+    python train_mnist.py --read photo.jpg    only print the answer; needs no training and no data
     python train_mnist.py                     the most accurate recipe: about two minutes on two cores
     python train_mnist.py --preset quick      the fastest way to 99 %: seconds of training
     python train_mnist.py --preset classic    the textbook's recipe: ten epochs of SGD
@@ -19,13 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import torchinfo
+from torch import nn
 
 import models
 from pipeline import checkpoints, cli, files, plots, runtime
 from pipeline.cli import option, run_option
 from pipeline.datasets import datasets, outliers, synthetic
 from pipeline.datasets.handwriting_folder import read_folder
-from pipeline.evaluation import classification_report, handwriting
+from pipeline.evaluation import answers, classification_report, handwriting
 from pipeline.evaluation.metrics import predict
 from pipeline.training.loop import Recipe
 from pipeline.training.resumable_run import TrainingRun
@@ -46,7 +48,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class Config(cli.Common, Recipe):
+class Config(cli.Common, answers.ReadFlags, Recipe):
     preset: str = run_option(
         "best", "set of values for the flags; the defaults shown are of best", choices=tuple(PRESETS)
     )
@@ -64,6 +66,9 @@ class Config(cli.Common, Recipe):
 
 def main(config: Config) -> dict:
     """Tasks A to F of the report, in order; returns the metrics."""
+    if answers.is_wanted(config):
+        answers.print_answers(load_network, config)
+        return {}
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
     default_is_absent = config.handwritten == Config.handwritten and not config.handwritten.exists()
@@ -91,7 +96,7 @@ def main(config: Config) -> dict:
         files.write_json(folder / "config.json", config)
 
     # E: the weights loaded afresh answer the test pictures, the first nine in full
-    model = checkpoints.load(folder / "model.pt", models.MnistNet, "train_mnist.py", models.DIGITS).to(device)
+    model = load_network(config).to(device)
     outputs = predict(model, test.images).cpu()
     print(f"\nThe first nine test images of {name}: ten log-probabilities, prediction, label")
     for row, label in zip(outputs[:9].tolist(), test.labels.tolist(), strict=False):
@@ -107,6 +112,12 @@ def main(config: Config) -> dict:
     if config.show:
         plots.show()
     return metrics
+
+
+def load_network(config: Config) -> nn.Module:
+    """Load the weights of this output folder, or the pretrained ones."""
+    path, default = config.output_dir / "model.pt", Config.output_dir / "model.pt"
+    return checkpoints.load_or_pretrained(path, default, "digits.pt", models.MnistNet, "train_mnist.py", models.DIGITS)
 
 
 def add_outliers(config: Config, data: datasets.Data) -> None:

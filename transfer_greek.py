@@ -1,15 +1,17 @@
 """Fine-tune the digit network on Greek letters: the convolutions are frozen, the last two layers are trained.
 
+    python transfer_greek.py --read photo.jpg         only print the answer; needs no training
     python transfer_greek.py                          alpha, beta and gamma: less than a minute
     python transfer_greek.py --preset classic         the report's recipe: 27 letters without augmentation; overfits
     python transfer_greek.py --unfreeze 0             train only the new last layer, as in the report
     python transfer_greek.py --letters all            all 24 lower-case letters, synthetic ones
     python transfer_greek.py --greek-train my_letters a folder of images for each letter, or for any other sign
 
-It needs the weights of train_mnist.py. Writes to outputs/transfer_greek/: training.png (examples of the training set),
-network.png, losses.png, accuracies.png, predictions.png, confusion.png, mistakes.png, classes.csv, handwritten.png and
-handwritten.csv (each test image, the network's input and the prediction), model.pt (the weights and the class names),
-checkpoint.pt (for --resume), config.json, history.csv, losses.csv, metrics.json.
+It starts from the weights of train_mnist.py, or from the pretrained ones. Writes to outputs/transfer_greek/:
+training.png (examples of the training set), network.png, losses.png, accuracies.png, predictions.png, confusion.png,
+mistakes.png, classes.csv, handwritten.png and handwritten.csv (each test image, the network's input and the
+prediction), model.pt (the weights and the class names), checkpoint.pt (for --resume), config.json, history.csv,
+losses.csv, metrics.json.
 """
 
 import pipeline  # noqa: F401, first: it handles Ctrl-C while the libraries load
@@ -19,13 +21,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 import models
 from pipeline import checkpoints, cli, files, plots, runtime
 from pipeline.cli import option, run_option
 from pipeline.datasets import letters
 from pipeline.datasets.datasets import Data
 from pipeline.errors import WrongUsage
-from pipeline.evaluation import letter_test
+from pipeline.evaluation import answers, letter_test
 from pipeline.evaluation.metrics import evaluate
 from pipeline.training.loop import Recipe
 from pipeline.training.resumable_run import TrainingRun
@@ -51,7 +55,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class Config(cli.Common, TransferRecipe):
+class Config(cli.Common, answers.ReadFlags, TransferRecipe):
     preset: str = run_option(
         "best", "set of values for the flags; the defaults shown are of best", choices=tuple(PRESETS)
     )
@@ -72,7 +76,9 @@ def transfer(digits: Path, class_names: Sequence[str], unfreeze: int, dropout: f
     Raises:
         Failure: `digits` is missing, damaged, or not a digit network.
     """
-    digit_network = checkpoints.load(digits, models.MnistNet, "train_mnist.py", models.DIGITS)
+    digit_network = checkpoints.load_or_pretrained(
+        digits, Config.digits, "digits.pt", models.MnistNet, "train_mnist.py", models.DIGITS
+    )
     model = models.replace_head(digit_network, class_names, dropout)
     for parameter in model.parameters():
         parameter.requires_grad = False
@@ -85,6 +91,9 @@ def transfer(digits: Path, class_names: Sequence[str], unfreeze: int, dropout: f
 
 def main(config: Config) -> dict:
     """Fine-tune the network, test it on handwritten letters, and return the metrics."""
+    if answers.is_wanted(config):
+        answers.print_answers(load_network, config)
+        return {}
     device, folder = runtime.start(config)
     plots.select_backend(config.show)
     if config.batch_norm:
@@ -92,7 +101,7 @@ def main(config: Config) -> dict:
 
     # The network: the digit network's features, a new last layer.
     if config.skip_training:
-        model = checkpoints.load(folder / "model.pt", models.MnistNet, "transfer_greek.py")
+        model = load_network(config)
         source = letters.Source(model.class_names)
     else:
         source = letters.find_source(config.greek_train, config.data_dir, config.letters == "all")
@@ -130,6 +139,13 @@ def main(config: Config) -> dict:
     if config.show:
         plots.show()
     return metrics
+
+
+def load_network(config: Config) -> nn.Module:
+    """Load the weights of this output folder, or the pretrained ones."""
+    path, default = config.output_dir / "model.pt", Config.output_dir / "model.pt"
+    pretrained = f"greek_transfer_{config.letters}.pt"
+    return checkpoints.load_or_pretrained(path, default, pretrained, models.MnistNet, "transfer_greek.py")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 bit, and allocates whatever memory a few bytes ask for: so a file is inspected before.
 """
 
+import hashlib
 import io
 import pickle
 import pickletools
@@ -102,6 +103,7 @@ def _must_be_plain(pickled: bytes) -> None:
             raise pickle.UnpicklingError(f"calls {named}")
 
 
+PRETRAINED = Path(__file__).parent / "pretrained"  # weights that come with the project
 NETWORKS = {network.__name__: network for network in (MnistNet, GreekNet, FashionNet)}
 
 
@@ -121,6 +123,26 @@ def unpack(content: dict) -> nn.Module:
 def save(model: nn.Module, path: Path) -> None:
     """Write the packed model, whole or not at all."""
     save_file(path, pack(model))
+
+
+def published_sums() -> dict[str, str]:
+    """The SHA-256 of each pretrained file, by its name."""
+    lines = (PRETRAINED / "SHA256SUMS").read_text().splitlines()
+    return {name: digest for digest, name in map(str.split, lines)}
+
+
+def _verify(path: Path) -> None:
+    """Compare a pretrained file with its SHA-256 in PRETRAINED/SHA256SUMS.
+
+    Raises:
+        Failure: it is missing, or another file.
+    """
+    try:
+        is_published = hashlib.sha256(path.read_bytes()).hexdigest() == published_sums()[path.name]
+    except (OSError, KeyError, ValueError):
+        is_published = False
+    if not is_published:
+        raise errors.Failure(f"{path} is missing or is not the published file: git checkout {path}")
 
 
 def load(
@@ -157,4 +179,40 @@ def load(
         )
     if not all(weight.isfinite().all() for weight in model.state_dict().values()):
         raise errors.Failure(f"{path} contains NaN or infinite weights: run {made_by} again")
+    return model
+
+
+def own_or_pretrained(path: Path, default: Path, pretrained: str) -> Path:
+    """The path, or the file of PRETRAINED where the path is the default and there is none yet.
+
+    Raises:
+        Failure: the pretrained file is missing or not the published one.
+    """
+    if path != default or path.is_file():
+        return path
+    _verify(PRETRAINED / pretrained)
+    return PRETRAINED / pretrained
+
+
+def load_or_pretrained(
+    path: Path,
+    default: Path,
+    pretrained: str,
+    network: type[nn.Module] | None,
+    made_by: str,
+    class_names: Sequence[str] | None = None,
+) -> nn.Module:
+    """Load a saved model, or the pretrained one where the default path has none; print which.
+
+    Args:
+        path: as for `load`. Another path than the default must exist.
+        pretrained: a file of PRETRAINED.
+        network, made_by, class_names: as for `load`.
+
+    Raises:
+        Failure: as `load`; or the pretrained file is not the published one.
+    """
+    chosen = own_or_pretrained(path, default, pretrained)
+    model = load(chosen, network, made_by, class_names)
+    print(f"weights: {chosen}" + ("" if chosen == path else f" (pretrained; {made_by} trains your own)"))
     return model

@@ -88,6 +88,9 @@ def parse(config: type, presets: Mapping[str, Any], doc: str, argv: list[str]) -
         if field.type is bool:
             parser.add_argument(*names, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help)
             continue
+        if field.type is tuple:
+            parser.add_argument(*names, nargs="+", type=_path, default=argparse.SUPPRESS, metavar="PATH", help=help)
+            continue
         parser.add_argument(
             *names,
             type=_path if field.type is Path else field.type,
@@ -131,6 +134,9 @@ def read_config(file: Path, fields: Mapping[str, dataclasses.Field]) -> dict[str
     for name, value in settings.items():
         field = fields[name]
         is_number = field.type is float and type(value) is int
+        if field.type is tuple and isinstance(value, list) and all(isinstance(path, str) for path in value):
+            settings[name] = tuple(map(Path, value))
+            continue
         if value == field.default or is_number or (field.type is Path and value is None):
             continue
         if type(value) is not (str if field.type is Path else field.type):
@@ -142,7 +148,7 @@ def read_config(file: Path, fields: Mapping[str, dataclasses.Field]) -> dict[str
 
 
 def _type(field: dataclasses.Field) -> type:
-    assert isinstance(field.type, type), "a flag's annotation is int, float, str, bool or Path"
+    assert isinstance(field.type, type), "a flag's annotation is int, float, str, bool, Path, or tuple for paths"
     return field.type
 
 

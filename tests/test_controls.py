@@ -46,14 +46,9 @@ def test_m_and_g_change_what_is_read(make):
     assert state.title == "digits"
 
 
-@pytest.mark.parametrize("key, options, line", [
-    ("g", {}, "no Greek network yet: run python transfer_greek.py"),
-    ("m", {"digits": False, "mode": "greek"}, "no digit network yet: run python train_mnist.py"),
-])  # fmt: skip
-def test_a_missing_network_shows_a_message_for_a_while(make, key, options, line):
-    state = make(*(["transferred"] if options else []), **options)
-    before = state.title
-    assert type_in(state, key, now=5.0) == line and state.title == before
+def test_a_message_is_shown_for_a_while(make):
+    state = make()
+    assert type_in(state, "t", now=5.0) == "t is for Greek letters: press g first"
     assert state.message(5.0 + controls.MESSAGE_SECONDS) == ""
 
 
@@ -65,15 +60,6 @@ def test_t_changes_between_the_two_greek_networks(make):
     assert state.title == "Greek letters, from scratch" and state.model is not one
     type_in(state, "t")
     assert state.model is one
-
-
-@pytest.mark.parametrize("made, line", [
-    (["transferred"], "only one Greek network yet: run python greek_from_scratch.py"),
-    (["from scratch"], "only one Greek network yet: run python transfer_greek.py"),
-])  # fmt: skip
-def test_t_without_another_network(make, made, line):
-    assert type_in(make(*made, mode="greek"), "t") == line
-    assert type_in(make(*made), "t") == "t is for Greek letters: press g first"
 
 
 def test_plus_and_minus_size_the_box_within_bounds(make):

@@ -1,6 +1,6 @@
 """Read handwriting from image files; folders and file names give the labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,13 +37,8 @@ class Sample:
 def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[str]]:
     """Read all handwriting in an image, a folder or nested folders; hidden files are ignored.
 
-    A label is the name of the nearest folder that is a class, within `path` or the one that contains it; else the
-    class that the file's name states (`labels_from_names.class_in_file_name`). An image in a class folder shows one
-    character. Any other image with two characters, or with three if its name states a class, is a page, whose
-    characters have no label.
-
     Args:
-        names: the classes, such as "7" or "alpha".
+        path, names: as for `read_pages`.
 
     Returns:
         the samples, sorted by file and in reading order; a line for each file that is not read.
@@ -51,8 +46,37 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
     Raises:
         Failure: no such path, no images in it, or none that can be read.
     """
-    images, others = list_files(path)
     samples, faults = [], []
+    for page in read_pages(path, names):
+        if isinstance(page, Failure):
+            faults.append(str(page))
+        else:
+            samples += page
+    if not samples:
+        raise Failure(f"{faults[0]}: give images such as PNG or JPEG" if len(faults) == 1 else
+                      f"none of the {len(faults)} files in {path} can be read ({faults[0]})")  # fmt: skip
+    return samples, faults
+
+
+def read_pages(path: Path, names: Sequence[str]) -> Iterator[list[Sample] | Failure]:
+    """Read one image after the other, and one page after the other of a file with several.
+
+    A label is the name of the nearest folder that is a class, within `path` or the one that contains it; else the
+    class that the file's name states (`labels_from_names.class_in_file_name`). An image in a class folder shows one
+    character. Any other image with two characters, or with three if its name states a class, is a page, whose
+    characters have no label.
+
+    Args:
+        path: an image or a folder, which may be nested.
+        names: the classes, such as "7" or "alpha".
+
+    Yields:
+        a page's samples in reading order, or why a file is not read.
+
+    Raises:
+        Failure: no such path, or no images in it.
+    """
+    images, others = list_files(path)
     for file in images:
         folders = [*file.parents][: len(file.parents) - len(path.parents)] or [file.absolute().parent]
         label = next(filter(None, (find_class(folder.name, names) for folder in folders)), None)
@@ -60,13 +84,11 @@ def read_folder(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[st
             try:
                 photo = Photo(read_image(file, page))
             except Failure as failure:
-                faults.append(str(failure))
+                yield failure
             else:
-                samples += _read_photo(file, page, label, photo, names)
-    if not samples:
-        raise Failure(f"{faults[0]}: give images such as PNG or JPEG" if len(faults) == 1 else
-                      f"none of the {len(faults)} files in {path} can be read ({faults[0]})")  # fmt: skip
-    return samples, faults + [f"{file} is not an image" for file in others]
+                yield _read_photo(file, page, label, photo, names)
+    for file in others:
+        yield Failure(f"{file} is not an image")
 
 
 def _read_photo(file: Path, page: int, label: str | None, photo: Photo, names: Sequence[str]) -> list[Sample]:

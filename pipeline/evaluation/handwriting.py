@@ -106,6 +106,34 @@ def _classified_share(model: nn.Module, samples: Sequence[Sample]) -> float:
     return float((classify(model, [sample.picture for sample in samples]).answer != UNCLEAR).mean())
 
 
+def classify_samples(model: nn.Module, samples: Sequence[Sample]) -> tuple[list[Sample], pd.DataFrame, list[str]]:
+    """Classify the samples, each by its best alternative image and each page in its best orientation.
+
+    Returns:
+        the samples with the images that were classified; a row per sample: file, label (missing if unknown),
+        prediction, confidence, answer, and the bounding box x, y, width, height in pixels (missing unless the file is a
+        page of several characters); a line for each page that was rotated.
+    """
+    samples, rotated = rotate_pages_upright(model, choose_readings(model, samples))
+    table = classify(model, [sample.picture for sample in samples])
+    table.insert(0, "file", [files.printable(sample.location) for sample in samples])
+    table.insert(1, "label", [sample.label for sample in samples])
+    boxes = [sample.box or [None] * 4 for sample in samples]
+    table[["x", "y", "width", "height"]] = pd.DataFrame(boxes, dtype="Int64")
+    return samples, table, rotated
+
+
+def save(samples: Sequence[Sample], table: pd.DataFrame, folder: Path) -> None:
+    """Write handwritten.csv and handwritten.png of what `classify_samples` returned."""
+    files.write_csv(folder / "handwritten.csv", table)
+    title = f"Handwriting: {_counts(table)}"
+    plots.save(handwriting_figure.handwriting(samples, table, title), folder / "handwritten.png")
+
+
+def _counts(table: pd.DataFrame) -> str:
+    return f"{len(table)} character{'s'[: len(table) > 1]}, {(table.answer == UNCLEAR).sum()} of them unclear"
+
+
 def evaluate_handwriting(
     model: nn.Module, samples: Sequence[Sample], faults: Sequence[str], folder: Path
 ) -> pd.DataFrame:
@@ -115,17 +143,10 @@ def evaluate_handwriting(
         samples, faults: as `handwriting_folder.read_folder` returns them.
 
     Returns:
-        a row per sample: file, label (missing if unknown), prediction, confidence, answer, and the bounding box x, y,
-        width, height in pixels (missing unless the file is a page of several characters).
+        the table, as `classify_samples` returns it.
     """
-    samples, rotated = rotate_pages_upright(model, choose_readings(model, samples))
-    table = classify(model, [sample.picture for sample in samples])
-    table.insert(0, "file", [files.printable(sample.location) for sample in samples])
-    table.insert(1, "label", [sample.label for sample in samples])
-    boxes = [sample.box or [None] * 4 for sample in samples]
-    table[["x", "y", "width", "height"]] = pd.DataFrame(boxes, dtype="Int64")
-    files.write_csv(folder / "handwritten.csv", table)
-
+    samples, table, rotated = classify_samples(model, samples)
+    save(samples, table, folder)
     from_folders = sum(sample.is_folder_label for sample in samples)
     from_names = sum(sample.label is not None for sample in samples) - from_folders
     count = "1 character" if len(samples) == 1 else f"{len(samples)} characters"
@@ -137,8 +158,7 @@ def evaluate_handwriting(
     for fault in faults:
         print(f"skipped: {fault}")
     unclear = table.answer == UNCLEAR
-    counts = f"{len(table)} character{'s'[: len(table) > 1]}, {unclear.sum()} of them unclear"
-    print(counts + (f"; {len(faults)} file{'s'[: len(faults) != 1]} skipped" if faults else ""))
+    print(_counts(table) + (f"; {len(faults)} file{'s'[: len(faults) != 1]} skipped" if faults else ""))
     is_known = table.label.isin(model.class_names)
     other = table.label.notna() & ~is_known
     if other.any():
@@ -150,7 +170,6 @@ def evaluate_handwriting(
         for by in ("label", "writer"):
             if known[by].nunique() > 1:
                 print(f"by {by}:\n{_accuracy(known, by)}\n")
-    plots.save(handwriting_figure.handwriting(samples, table, f"Handwriting: {counts}"), folder / "handwritten.png")
     return table
 
 

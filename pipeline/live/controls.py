@@ -15,7 +15,6 @@ from torch import nn
 from models import DIGITS
 from pipeline import files
 from pipeline.datasets.stroke_templates import GREEK
-from pipeline.errors import Failure
 from pipeline.live import overlay
 
 Networks = Mapping[str, Mapping[str, nn.Module]]  # mode -> variant, such as "transferred" -> the available network
@@ -26,10 +25,6 @@ MIN_BOX_SIZE, DEFAULT_BOX_SIZE, MAX_BOX_SIZE, BOX_SIZE_STEP = 0.2, 0.5, 0.9, 0.0
 MESSAGE_SECONDS = 3.0  # for which a message is shown
 NAME_TYPING_SECONDS = 1.5  # in which the remaining characters of an already unambiguous name are ignored
 MODE_TITLES = {"digits": "digits", "greek": "Greek letters"}
-MISSING_NETWORK_ADVICE = {
-    "digits": "no digit network yet: run python train_mnist.py",
-    "greek": "no Greek network yet: run python transfer_greek.py",
-}
 
 
 class Controls:
@@ -41,12 +36,7 @@ class Controls:
         Args:
             saved: folder for unlabeled crops.
             handwritten: folder for labeled crops, in <mode>/<label>/.
-
-        Raises:
-            Failure: there is no network for the mode.
         """
-        if mode not in networks:
-            raise Failure(MISSING_NETWORK_ADVICE[mode])
         self.networks, self.mode = networks, mode
         self.variant = {name: next(iter(variants)) for name, variants in networks.items()}  # mode -> chosen variant
         self.box_size = DEFAULT_BOX_SIZE
@@ -95,7 +85,7 @@ class Controls:
         if character == "q" or key == ESCAPE_KEY:
             self.quit = True
         elif character in "mg":
-            self._set_mode("digits" if character == "m" else "greek", now)
+            self.mode = "digits" if character == "m" else "greek"
         elif character == "t":
             self._switch_greek_network(now)
         elif character in "+=-_":
@@ -116,21 +106,11 @@ class Controls:
         """Show a message for MESSAGE_SECONDS seconds."""
         self._message, self._message_until = message, now + MESSAGE_SECONDS
 
-    def _set_mode(self, mode: str, now: float) -> None:
-        if mode in self.networks:
-            self.mode = mode
-        else:
-            self.show_message(MISSING_NETWORK_ADVICE[mode], now)
-
     def _switch_greek_network(self, now: float) -> None:
         if self.mode != "greek":
             self.show_message("t is for Greek letters: press g first", now)
             return
         variants = list(self.networks["greek"])
-        if len(variants) < 2:
-            other = "greek_from_scratch.py" if variants[0] == "transferred" else "transfer_greek.py"
-            self.show_message(f"only one Greek network yet: run python {other}", now)
-            return
         self.variant["greek"] = variants[1 - variants.index(self.variant["greek"])]
 
     def _save(self, crop: np.ndarray | None, now: float) -> None:

@@ -36,10 +36,17 @@ DATA = {
     "fashion.pt": "50,000 of Fashion-MNIST's training images (MIT license)",
 }
 LETTER_DATA = "synthetic letters of this project"
-LIMITS = "Characters must be upright, to about 10 degrees. A confidence up to 80 % means that the answer is unclear."
-HANDWRITTEN = {
-    "digits.pt": ("digits", "more/digit-photo", "more/digit-screen", "more/digit-scan"),
-    **{f"greek_{how}_{which}.pt": ("greek",) for how in ("transfer", "scratch") for which in ("three", "all")},
+LIMITS = "characters must be upright, to about 10 degrees; a confidence up to 80 % means that the answer is unclear"
+FASHION_LIMITS = "images in the format of Fashion-MNIST: 28x28, light on black"
+LETTERS = {"greek": "15 letters each of alpha, beta and gamma by people"}
+HANDWRITTEN = {  # file -> {folder: what it contains}
+    "digits.pt": {
+        "digits": "photographs and scans of digits, 8 writers",
+        "more/digit-photo": "photographs of digits on paper, 9 writers",
+        "more/digit-screen": "digits drawn with mouse, finger or pen, 14 writers",
+        "more/digit-scan": "scanned digits, 11 writers",
+    },
+    **{f"greek_{how}_{which}.pt": LETTERS for how in ("transfer", "scratch") for which in ("three", "all")},
 }
 CARDS = Path(__file__).parent.parent / "docs" / "model_cards"
 WEAR = 0.8  # of the synthetic test letters, as in the training recipes
@@ -56,10 +63,10 @@ def measure(file: str, handwritten: Path) -> list[dict]:
         outputs = handwriting.predict_views(model, test.images)
     confidence, predicted = outputs.exp().max(1)
     rows = [_row(name, (predicted == test.labels).numpy(), (confidence > handwriting.MIN_CONFIDENCE).numpy())]
-    for folder in HANDWRITTEN.get(file, ()):
+    for folder, name in HANDWRITTEN.get(file, {}).items():
         samples, _ = read_folder(handwritten / folder, model.class_names)
         _, table, _ = handwriting.classify_samples(model, [s for s in samples if s.label in model.class_names])
-        rows.append(_row(folder, table.prediction == table.label, table.answer != handwriting.UNCLEAR))
+        rows.append(_row(name, table.prediction == table.label, table.answer != handwriting.UNCLEAR))
     return [{"file": file, "parameters": models.parameter_count(model), **row} for row in rows]
 
 
@@ -81,7 +88,8 @@ def card(file: str) -> str:
     lines = [f"# {title}", "", f"`pipeline/pretrained/{file}`", ""]
     lines += [f"- **Training data**: {data}."]
     lines += [f"- **Command**: `python {command} --seed 0`, with torch {content['torch']}; stored in half precision."]
-    lines += [f"- **Parameters**: {rows[0]['parameters']:,}. **License**: MIT. **Limits**: {LIMITS}"]
+    lines += [f"- **Limits**: {FASHION_LIMITS if file == 'fashion.pt' else LIMITS}."]
+    lines += [f"- **Parameters**: {rows[0]['parameters']:,}. **License**: MIT."]
     lines += [f"- **SHA-256**: `{checkpoints.published_sums()[file]}`", ""]
     lines += [
         "| test set | images | correct, % (95 % interval) | classified | of these correct |",

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 import models
 from benchmarks import results
 from pipeline import checkpoints, cli
@@ -48,7 +50,8 @@ HANDWRITTEN = {  # file -> {folder: what it contains}
     },
     **{f"greek_{how}_{which}.pt": LETTERS for how in ("transfer", "scratch") for which in ("three", "all")},
 }
-CARDS = Path(__file__).parent.parent / "docs" / "model_cards"
+ROOT = Path(__file__).parent.parent
+CARDS = ROOT / "docs" / "model_cards"
 WEAR = 0.8  # of the synthetic test letters, as in the training recipes
 
 
@@ -63,11 +66,29 @@ def measure(file: str, handwritten: Path) -> list[dict]:
         outputs = handwriting.predict_views(model, test.images)
     confidence, predicted = outputs.exp().max(1)
     rows = [_row(name, (predicted == test.labels).numpy(), (confidence > handwriting.MIN_CONFIDENCE).numpy())]
-    for folder, name in HANDWRITTEN.get(file, {}).items():
-        samples, _ = read_folder(handwritten / folder, model.class_names)
-        _, table, _ = handwriting.classify_samples(model, [s for s in samples if s.label in model.class_names])
-        rows.append(_row(name, table.prediction == table.label, table.answer != handwriting.UNCLEAR))
+    rows += [
+        _row(name, *_handwriting(model, handwritten / folder)) for folder, name in HANDWRITTEN.get(file, {}).items()
+    ]
+    if file != "fashion.pt":
+        rows.append(measure_drawn(file))
     return [{"file": file, "parameters": models.parameter_count(model), **row} for row in rows]
+
+
+def measure_drawn(file: str) -> dict:
+    """The figures on the drawn characters in handwritten/, which every clone has: a test measures them again."""
+    model = checkpoints.load(checkpoints.PRETRAINED / file, None, "benchmarks.pretrained")
+    folder = "digits" if file == "digits.pt" else "greek"
+    return _row(
+        f"drawn characters of handwritten/{folder}", *_handwriting(model, ROOT / "handwritten" / folder, "drawn_")
+    )
+
+
+def _handwriting(model: nn.Module, folder: Path, prefix: str = "") -> tuple[Any, Any]:
+    """Whether each character of the network's classes is correct, and whether it is classified."""
+    samples, _ = read_folder(folder, model.class_names)
+    known = [s for s in samples if s.label in model.class_names and s.file.name.startswith(prefix)]
+    _, table, _ = handwriting.classify_samples(model, known)
+    return table.prediction == table.label, table.answer != handwriting.UNCLEAR
 
 
 def _row(name: str, correct: Any, classified: Any) -> dict:

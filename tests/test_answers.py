@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import pretrained
+from benchmarks import pretrained, results
 from pipeline import checkpoints
 from pipeline.errors import Failure
 
@@ -87,6 +87,17 @@ def test_a_pretrained_file_that_is_not_the_published_one(how, tmp_path, monkeypa
     file.write_bytes(file.read_bytes() + b"x") if how == "changed" else file.unlink()
     with pytest.raises(Failure, match="is missing or is not the published file"):
         checkpoints.load_or_pretrained(Path("gone"), Path("gone"), "digits.pt", None, "train_mnist.py")
+
+
+@pytest.mark.parametrize("file", [file for file in pretrained.NETWORKS if file != "fashion.pt"])
+def test_the_cards_are_true_of_the_drawn_characters(file):
+    """A change of the reading that changes these figures makes the cards untrue: run benchmarks.pretrained again."""
+    rows = json.loads((results.FOLDER / "pretrained.json").read_text())["runs"]
+    measured = pretrained.measure_drawn(file)
+    (row,) = [row for row in rows if row["file"] == file and row["set"] == measured["set"]]
+    assert {name: row[name] for name in ("images", "correct", "classified")} == {
+        name: measured[name] for name in ("images", "correct", "classified")
+    }
 
 
 def test_the_pretrained_files_are_those_of_the_cards():

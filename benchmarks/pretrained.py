@@ -70,14 +70,13 @@ def measure(file: str, handwritten: Path) -> list[dict]:
         _row(name, *_handwriting(model, handwritten / folder)) for folder, name in HANDWRITTEN.get(file, {}).items()
     ]
     if file != "fashion.pt":
-        rows.append(measure_drawn(file))
+        rows.append(measure_drawn(model))
     return [{"file": file, "parameters": models.parameter_count(model), **row} for row in rows]
 
 
-def measure_drawn(file: str) -> dict:
+def measure_drawn(model: nn.Module) -> dict:
     """The figures on the drawn characters in handwritten/, which every clone has: a test measures them again."""
-    model = checkpoints.load(checkpoints.PRETRAINED / file, None, "benchmarks.pretrained")
-    folder = "digits" if file == "digits.pt" else "greek"
+    folder = "digits" if tuple(model.class_names) == models.DIGITS else "greek"
     return _row(
         f"drawn characters of handwritten/{folder}", *_handwriting(model, ROOT / "handwritten" / folder, "drawn_")
     )

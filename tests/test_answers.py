@@ -97,7 +97,7 @@ def test_a_pretrained_file_that_is_not_the_published_one(how, tmp_path, monkeypa
 def test_the_cards_are_true_of_the_drawn_characters(file):
     """A change of the reading that changes these figures makes the cards untrue: run benchmarks.pretrained again."""
     rows = json.loads((results.FOLDER / "pretrained.json").read_text())["runs"]
-    measured = pretrained.measure_drawn(file)
+    measured = pretrained.measure_drawn(checkpoints.load(checkpoints.PRETRAINED / file, None, "benchmarks.pretrained"))
     (row,) = [row for row in rows if row["file"] == file and row["set"] == measured["set"]]
     assert {name: row[name] for name in ("images", "correct", "classified")} == {
         name: measured[name] for name in ("images", "correct", "classified")

@@ -68,7 +68,7 @@ def print_answers(load: Callable[[Any], nn.Module], config: Any) -> None:
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as spool:
         model, unread = load(config), []
         for path in config.read:
-            count = len(output)
+            answered = False
             try:
                 for page in read_pages(_spooled(path, Path(spool)), model.class_names):
                     if isinstance(page, Failure):
@@ -79,10 +79,12 @@ def print_answers(load: Callable[[Any], nn.Module], config: Any) -> None:
                     print(*notes, sep="\n", end="\n" * bool(notes))
                     for row in table.to_dict("records"):
                         print(_as_json(row) if config.json else _as_line(row), file=answers, flush=True)
-                    output.append((samples, table))
+                    answered = True
+                    if folder:
+                        output.append((samples, table))
             except Failure as failure:
                 print(f"skipped: {failure}")
-            if len(output) == count:
+            if not answered:
                 unread.append(str(path))
         if folder and output:
             table = pd.concat([table for _, table in output], ignore_index=True)
